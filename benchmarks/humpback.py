@@ -7,8 +7,8 @@
     python benchmarks/humpback.py variants --runs runs             variants of the softmax and the start of reidentify
     python benchmarks/humpback.py table --runs runs                the tables of finished runs
 
-The runs of ``switches`` use no flipped view and, except for ``pseudo_label_rounds``, no photos of the challenge, to save hours;
-``tta`` is then a changed setting.
+The runs of ``switches`` use no flipped view and, except for ``pseudo_label_rounds``, no photos of the challenge, to
+save hours; ``tta`` is then a changed setting.
 
 ``--only NAME ...`` selects runs by their names in the tables, for ``main`` without the seed. Runs with the same
 ``--runs`` share cached features.

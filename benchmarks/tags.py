@@ -187,7 +187,10 @@ def finetune(folder: Path, seed: int, truth: np.ndarray, *, effort: float) -> No
     job = dataclasses.replace(open_run(folder / f"ladder, seed {seed}").job(), features=folder / "features")
     fold, group, new = read_folds(job, "split"), ranks("cpu"), job.new
     held_out = np.flatnonzero(fold == 0)
-    plans = {"frozen": imet2019(**ALONE), "upper half trained": imet2019(effort=effort, **ALONE, finetune_backbone=True)}
+    plans = {
+        "frozen": imet2019(**ALONE),
+        "upper half trained": imet2019(effort=effort, **ALONE, finetune_backbone=True),
+    }
     for name, plan in plans.items():
         stage = next(one for one in plan.stages if isinstance(one, Train))
         preprocess = stage.preprocess.model_copy(update={"height_px": FINE_SIDE_PX, "width_px": FINE_SIDE_PX})

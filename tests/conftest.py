@@ -1,6 +1,6 @@
-"""Drawn collections and finished runs that several tests read; no test may change one.
+"""Drawn collections and finished runs that several tests share. Tests must not change them.
 
-They are made once for all processes of a test run: whoever asks first makes a folder, the others wait for it.
+Each is created once for all processes of a test run. The first process that needs it creates it; the others wait.
 """
 
 import csv
@@ -28,7 +28,7 @@ PAINT = {
 
 
 def paint(path: Path, labels: list[str], *, shot: int) -> None:
-    """An object of which the labels can be seen: stripes in the colours of its tags, a frame by its culture."""
+    """Draw an object with visible labels: stripes in the colours of its tags, and a frame for its culture."""
     colours = [PAINT[label] for label in labels if label in PAINT] or [(128, 128, 128)]
     pixels = np.zeros((48, 56, 3), dtype=float)
     for stripe, rows in enumerate(np.array_split(np.arange(48), 6)):
@@ -43,7 +43,7 @@ def paint(path: Path, labels: list[str], *, shot: int) -> None:
 
 
 def write_museum(folder: Path, *, n_known: int = 50, n_new: int = 6) -> Path:
-    """A folder as the iMet contest gives it: train.csv, labels.csv, train/, test/, sample_submission.csv."""
+    """Write a folder in the layout of iMet: train.csv, labels.csv, train/, test/, sample_submission.csv."""
     names, chance = (*CULTURES, *TAGS), np.random.default_rng(7)
     rows = []
     for number in range(n_known + n_new):
@@ -67,27 +67,27 @@ def write_museum(folder: Path, *, n_known: int = 50, n_new: int = 6) -> Path:
 
 @pytest.fixture(scope="session")
 def once(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Once:
-    """Folders that all processes of this test run share."""
+    """Factory of folders that all processes of this test run share."""
     base = tmp_path_factory.getbasetemp()
     return Once((base.parent if hasattr(request.config, "workerinput") else base) / "once")
 
 
 @pytest.fixture(scope="session")
 def museum(once: Once) -> Path:
-    """Painted objects in the iMet contest's folder."""
+    """Folder with drawn objects in the layout of iMet."""
     return once("museum", write_museum)
 
 
 @pytest.fixture(scope="session")
 def museum_run(museum: Path, once: Once) -> Path:
-    """The folder of a whole toy run of ``imet2019`` on the museum."""
+    """Folder of a finished toy run of ``imet2019`` on the museum."""
     import fieldmark
 
     return once("tags", lambda run: fieldmark.train("imet2019", museum, run=run, size="toy", n_workers=0))
 
 
 def write_shop(folder: Path) -> None:
-    """Drawn garments with questions; of two of the new photos only the row is left."""
+    """Write drawn garments with questions. Two of the new photos have a row but no file."""
     write_garments(folder, n_train=48, n_test=8, size_px=48, seed=1)
     for photo in sorted(pl.read_csv(folder / "new.csv")["file"].to_list())[:2]:
         (folder / photo).unlink()
@@ -95,13 +95,13 @@ def write_shop(folder: Path) -> None:
 
 @pytest.fixture(scope="session")
 def shop(once: Once) -> Path:
-    """The folder that ``write_shop`` makes."""
+    """Folder written by ``write_shop``."""
     return once("shop", write_shop)
 
 
 @pytest.fixture(scope="session")
 def shop_run(shop: Path, once: Once) -> Path:
-    """The folder of a whole toy run of ``imaterialist2017`` on the shop, trees among its models."""
+    """Folder of a finished toy run of ``imaterialist2017`` on the shop, with trees among its models."""
     import fieldmark
 
     def train(run: Path) -> None:
@@ -115,14 +115,14 @@ N_IDENTITIES, N_UNKNOWNS = 8, 6
 
 
 def picture(number: int, rng: np.random.Generator) -> Image.Image:
-    """A pattern of coloured tiles that is the individual, under some noise that is the photo."""
+    """A photo of an individual: its pattern of coloured tiles, with noise that differs in each photo."""
     tiles = np.random.default_rng(number).integers(0, 255, (4, 8, 3)).astype(np.uint8)
     pixels = np.asarray(Image.fromarray(tiles).resize((64, 32), Image.Resampling.BICUBIC)).astype(float)
     return Image.fromarray((pixels + rng.normal(0, 15, pixels.shape)).clip(0, 255).astype(np.uint8))
 
 
 def write_whales(folder: Path) -> None:
-    """Eight individuals with one to four photos, six unknown ones, six new photos; the contest's layout."""
+    """Write eight individuals with one to four photos, six unknown ones and six new photos, in the contest layout."""
     folder.mkdir()
     rng = np.random.default_rng(0)
     rows = []
@@ -141,26 +141,26 @@ def write_whales(folder: Path) -> None:
 
 @pytest.fixture(scope="session")
 def whales(once: Once) -> Path:
-    """The folder that ``write_whales`` makes."""
+    """Folder written by ``write_whales``."""
     return once("whales", write_whales)
 
 
 @pytest.fixture(scope="session")
 def known(whales: Path) -> Collection:
-    """The whales with names and the unknown individuals."""
+    """Collection of the named whales and the unknown individuals."""
     return read(whales / "train.csv")
 
 
 @pytest.fixture(scope="session")
 def new(whales: Path, known: Collection) -> Collection:
-    """The six new photos."""
+    """Collection of the six new photos."""
     table = {"image": [f"t{n}.jpg" for n in range(6)], "file": [f"t{n}.jpg" for n in range(6)]}
     return Collection.of(pl.DataFrame(table), root=whales / "test", name="new")
 
 
 @pytest.fixture(scope="session")
 def finished(known: Collection, new: Collection, once: Once) -> RunFolder:
-    """A whole toy run on them."""
+    """A finished toy run on the whales."""
     from fieldmark.pipeline.engine import execute
     from fieldmark.plans.humpback import humpback_classify
 

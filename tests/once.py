@@ -1,4 +1,4 @@
-"""Folders that are expensive to make, made once for all processes of a test run."""
+"""Folders that are expensive to create; each is created once for all processes of a test run."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Once:
-    """``once(name, make)`` is the folder of that name; the first process that asks makes it by ``make(folder)``.
+    """``once(name, make)`` returns the folder of that name. The first process creates it with ``make(folder)``.
 
-    Processes that ask meanwhile wait. ``folder`` does not exist when it is to be made; no test may change it later.
+    Other processes wait meanwhile. ``folder`` does not exist when ``make`` is called. Tests must not change it later.
+
+    Attributes:
+        base: Parent folder of all these folders.
     """
 
     base: Path

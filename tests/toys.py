@@ -1,4 +1,4 @@
-"""Small parts that several tests build on: a tiny network, sixteen tiny photos' truth, a lesson."""
+"""Small parts that several tests use: a tiny network, the labels of sixteen tiny photos, training lessons."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from fieldmark.training.ranks import Ranks
 
 
 class Heard(Quiet):
-    """Remembers what was said."""
+    """A progress display that records its lines."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -50,7 +50,7 @@ CLASSES = np.array([0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3, -1, -1, -1, -1], dtype=n
 TAG_NET = Net(backbone=NET.backbone, head=SigmoidHead(dropout=0.2))
 TAG_LOSSES: Losses = (Bce(),)
 TRUTH = np.stack([CLASSES == 0, CLASSES == 1, CLASSES >= 2, CLASSES == 3], axis=1).astype(np.float32)
-"""Labels of the sixteen photos, by their colours; grey ones have none."""
+"""Labels of the sixteen photos, by their colours; grey photos have none."""
 
 
 def network(seed: int = 0, net: Net = NET, n_classes: int = 4) -> Network:
@@ -100,7 +100,7 @@ def stage_names(net: Network) -> list[str]:
 
 
 def without_judges(run: RunFolder, folder: Path) -> RunFolder:
-    """A finished run of one network once more from its ranking on, as if no photo that judges were in its gallery."""
+    """Repeat a finished run of one network from its ranking on, without validation photos in the gallery."""
     shutil.copytree(run.path, folder)
     context = Context.open(folder)
     fold, names = context.artifact(Folds, "split").fold, [stage.name for stage in context.plan.stages]
@@ -118,14 +118,14 @@ def without_judges(run: RunFolder, folder: Path) -> RunFolder:
 
 
 def fitted(context: Context, stage: Stage) -> str:
-    """Fit a stage of a run, apply it to the run's new photos, and finish it; give what it said."""
-    said = fit_in(context, stage, context.run.work_directory(stage.name))
-    context.run.finish(stage.name, receipt={"said": said})
-    return said
+    """Fit a stage of a run, apply it to the new photos of the run, finish it, and return its message."""
+    message = fit_in(context, stage, context.run.work_directory(stage.name))
+    context.run.finish(stage.name, receipt={"said": message})
+    return message
 
 
 def split_by(context: Context, fold: np.ndarray) -> Context:
-    """The run as if its stage ``split`` had given the known photos these folds."""
+    """The run with other folds of the known photos in place of the result of its stage ``split``."""
     folder = context.run.path / ".folds" / hashlib.sha256(fold.tobytes()).hexdigest()
     folder.mkdir(parents=True, exist_ok=True)
     Folds(folder).write(fold)
@@ -133,18 +133,18 @@ def split_by(context: Context, fold: np.ndarray) -> Context:
 
 
 def applied(run: Path, photos: Collection) -> Application:
-    """A finished run applied to photos that it does not take for its own; none of them knows of the others."""
+    """A finished run, applied to photos one by one. The run does not treat them as its own new photos."""
     context = Context.open(run).with_regions().computing(device="cpu", n_workers=0)
     return Application(context, photos)
 
 
 def ranked(run: Path, photos: Collection) -> np.ndarray:
-    """The scores of each individual by which a finished run answers photos one by one."""
+    """Scores of each individual from a finished run that is applied to photos one by one."""
     application = applied(run, photos)
     return application.value(application.context.plan.answering().name).scores
 
 
 def quick_rerank(*, shortlist: int, **changes: str) -> RerankKeypoints:
-    """A look by few points of small pictures at the ranking of a toy run."""
+    """A stage that re-ranks the ranking of a toy run with few keypoints of small photos."""
     names = {"name": "matching", "reads_from": "ranking", "embedded": "features", "on": "split", **changes}
     return RerankKeypoints(**names, matching=KeypointMatching(points=Sift(size_px=64, most=40)), shortlist=shortlist)

@@ -106,7 +106,7 @@ def test_new_embeddings_give_other_pairs() -> None:
     ("make", "error", "words"),
     [
         (lambda: PkBatchSampler("text", batch=8), FieldmarkError, "needs an array of numbers for classes"),
-        (lambda: PkBatchSampler(CLASSES, batch=7, k=2), PlanError, "does not divide"),
+        (lambda: PkBatchSampler(CLASSES, batch=7, k=2), PlanError, "cannot be divided"),
         (lambda: TupleBatchSampler(CLASSES, batch=6), PlanError, "multiple of 4"),
         (lambda: LogWeightBatchSampler(batch=4), PlanError, "either classes or truth"),
         (lambda: AssignmentBatchSampler(CLASSES, unit(len(CLASSES)), batch=6), PlanError, "multiple of 4"),

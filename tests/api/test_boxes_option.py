@@ -47,6 +47,6 @@ def test_new_photos_take_their_boxes_from_the_same_table(folder: Path) -> None:
 
 def test_a_table_of_other_photos_is_refused(folder: Path) -> None:
     (folder / "other.csv").write_text("image,x0,y0,x1,y1\nz.png,1,2,3,4\n")
-    with pytest.raises(DataError, match="marks none") as refused:
+    with pytest.raises(DataError, match="matches none") as refused:
         gather(folder / "table.csv", labelled=True, reading={"boxes": (str(folder / "other.csv"),)}, n_workers=0)
-    assert "similar" in refused.value.fix
+    assert "same photo names" in refused.value.fix

@@ -329,7 +329,7 @@ def test_tables_without_known_individuals_give_an_error_with_a_fix(
     table.write_text("image,identity\n" + "".join(f"{name},\n" for name in photos))
     output = error_of(capsys, *words)
     assert "--unlabelled" not in output[-1]
-    assert "--unknown '' if an empty name means an unknown individual. `fieldmark inspect" in output[-1]
+    assert "If empty names mean unknown individuals, use --unknown ''" in output[-1]
     output = error_of(capsys, *words, "--unknown", "")
     assert "all photos show unknown individuals" in output[0]
     assert "--unknown LABEL" in output[-1]

@@ -83,7 +83,7 @@ CALLS: dict[Callable[..., Any], tuple[dict[str, Any], dict[str, Any]]] = {
     metrics.reliability: (arrays(proba=[0.9, 0.4, 0.6], right=[1, 0, 1]), {}),
     metrics.roc_auc: (arrays(score=[0.9, 0.4, 0.6], known=[1, 0, 1]), {}),
     metrics.top_k: (arrays(ranked=[[3, -1], [7, 5]], truth=[-1, 7]), {}),
-    metrics.wrong_name_rate: (arrays(answer=[4, -1, 4], truth=[-1, -1, 4]), {}),
+    metrics.false_discovery_rate: (arrays(answer=[4, -1, 4], truth=[-1, -1, 4]), {}),
     samplers.log_weights: (arrays(classes=[0, 0, 1, -1]), {}),
     folds.assign: (arrays(classes=[0, 0, 1, 1, -1, -1], groups=[0, 1, 2, 3, 4, 5]), {"n_folds": 2}),
     folds.describe: (arrays(fold=[0, 1, 0, 1], classes=[0, 0, 1, -1]), {}),

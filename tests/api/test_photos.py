@@ -56,7 +56,7 @@ def test_other_errors_are_refused_even_if_broken_photos_are_skipped(whales: Path
     (whales / "train.csv").write_text("\n".join([*rows, "w0_0.jpg,w_4"]) + "\n")
     with pytest.raises(DataError) as caught:
         gather(whales, labelled=True, reading={"skip_broken": True})
-    assert "decide which is right" in caught.value.fix
+    assert "keep the row with the right label" in caught.value.fix
 
 
 def test_no_photo_left_is_an_error(tmp_path: Path, draw: Callable) -> None:

@@ -1,4 +1,4 @@
-"""Where progress is shown: automatic in terminals and notebooks, forced, silenced, or by an object of the user's."""
+"""Choice of the progress display: automatic, forced, silent, or an object of the user."""
 
 import io
 import sys
@@ -19,7 +19,7 @@ class Terminal(io.StringIO):
 
 
 class ZMQInteractiveShell:
-    """The class that Jupyter, VS Code and Colab run a kernel by, known by its name."""
+    """A stand-in for the kernel class of Jupyter, VS Code and Colab, recognised by its name."""
 
 
 class Shell(ZMQInteractiveShell):
@@ -33,14 +33,14 @@ def ipython(shell: Any) -> ModuleType:
 
 
 def test_a_file_or_pipe_gets_no_bar_unless_forced(monkeypatch: pytest.MonkeyPatch) -> None:
-    said = io.StringIO()
-    monkeypatch.setattr(sys, "stderr", said)
+    output = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", output)
     assert shown_by(None) is QUIET
     assert list(shown_by(True).track("abc", total=3, what="read")) == ["a", "b", "c"]
-    assert "read: [####################] 3 of 3" in said.getvalue()
+    assert "read: [####################] 3 of 3" in output.getvalue()
 
 
-def test_a_terminal_gets_a_bar_unless_silenced(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_terminal_gets_a_bar_unless_disabled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", Terminal())
     assert isinstance(shown_by(None), LiveBars)
     assert isinstance(shown_by(True), LiveBars)
@@ -63,21 +63,21 @@ def test_only_the_first_process_shows_a_bar(monkeypatch: pytest.MonkeyPatch) -> 
     assert shown_by(True) is QUIET
 
 
-def test_an_object_of_the_user_is_used_as_it_is() -> None:
+def test_an_object_of_the_user_is_used_directly() -> None:
     own = OneLine(io.StringIO())
     assert shown_by(own) is own
     with pytest.raises(FieldmarkError, match="progress must be True, False, None"):
         shown_by("yes")
 
 
-def test_one_line_is_written_again_and_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_line_is_rewritten_and_cleared_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    said = io.StringIO()
-    bar = OneLine(said, every_s=1.0)
+    output = io.StringIO()
+    bar = OneLine(output, every_s=1.0)
     for _ in bar.track(range(4), total=4, what="embed\x1b[2J"):
         now[0] += 0.6
-    states = said.getvalue().split("\r")
+    states = output.getvalue().split("\r")
     assert states[1] == "embed\\x1b[2J: 0 of 4"
     assert [state.split(",")[0].strip() for state in states[2:-2]] == [
         "embed\\x1b[2J: [##########          ] 2 of 4",
@@ -85,7 +85,7 @@ def test_one_line_is_written_again_and_leaves_nothing_behind(monkeypatch: pytest
     ]
     assert states[-2].strip() == states[-1] == ""
     bar.say("left out: a.jpg")
-    assert said.getvalue().endswith("\rleft out: a.jpg\n")
+    assert output.getvalue().endswith("\rleft out: a.jpg\n")
 
 
 def test_functions_take_progress_as_a_truth_value(
@@ -108,7 +108,7 @@ def test_functions_take_progress_as_a_truth_value(
     assert capsys.readouterr().err == ""
 
 
-def test_every_function_shows_progress_by_itself() -> None:
+def test_every_function_shows_progress_by_default() -> None:
     import inspect
 
     import fieldmark

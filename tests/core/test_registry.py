@@ -1,4 +1,4 @@
-"""Parts by name: this library's, other packages', a script's own; and settings that hold one of them."""
+"""Registries of parts from this library, other packages and scripts, and settings that hold a part."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ class Drawing(Spec):
     shapes: tuple[Annotated[Shape, OneOf(SHAPES, Shape)], ...]
 
 
-def test_a_part_is_found_by_its_name_and_no_name_is_given_twice() -> None:
+def test_a_part_is_found_by_its_name_and_names_are_unique() -> None:
     parts: Registry[type[Shape]] = Registry("fieldmark.tests.none", what="shape")
     assert parts.add("circle", Circle) is Circle
     assert parts.add("circle", Circle) is Circle
     assert parts.find("circle") is Circle
     assert parts.find("square") is None
-    with pytest.raises(FieldmarkError, match="already a shape of that name") as told:
+    with pytest.raises(FieldmarkError, match="already a shape of that name") as refused:
         parts.add("circle", Square)
-    assert "Circle and" in str(told.value.got)
+    assert "Circle and" in str(refused.value.got)
     assert parts.brought_by("circle") is None
 
 
-def test_the_cell_of_a_notebook_may_be_run_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_notebook_cell_may_define_a_part_again(monkeypatch: pytest.MonkeyPatch) -> None:
     parts: Registry[type[Shape]] = Registry("fieldmark.tests.none", what="shape")
     again = type("Circle", (Shape,), {"__module__": "__main__", "__qualname__": "Circle"})
     first = type("Circle", (Shape,), {"__module__": "__main__", "__qualname__": "Circle"})
@@ -58,7 +58,7 @@ def test_the_cell_of_a_notebook_may_be_run_again(monkeypatch: pytest.MonkeyPatch
     assert parts.find("circle") is again
 
 
-def test_the_modules_of_the_home_package_are_imported_when_a_name_is_asked_for(
+def test_the_modules_of_the_home_package_are_imported_on_first_use(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home = tmp_path / "hut"
@@ -79,7 +79,7 @@ def test_the_modules_of_the_home_package_are_imported_when_a_name_is_asked_for(
 
 @pytest.fixture
 def other_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A package that is installed beside this library and lists two parts, one of which cannot be imported."""
+    """An installed package that lists two parts, one of which cannot be imported."""
     (tmp_path / "outside_shapes.py").write_text("STAR = 'a star'\n")
     about = tmp_path / "outside_shapes-1.2.dist-info"
     about.mkdir()
@@ -92,17 +92,17 @@ def other_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return "fieldmark.tests.shapes"
 
 
-def test_other_packages_bring_parts_and_it_is_known_which(other_package: str) -> None:
+def test_other_packages_provide_parts_and_are_recorded(other_package: str) -> None:
     parts: Registry[str] = Registry(other_package, what="shape")
     assert parts.names() == ["broken", "star"]
     assert parts.find("star") == "a star"
     assert parts.brought_by("star") == "outside-shapes==1.2"
-    with pytest.raises(PlanError, match="'broken' of another package cannot be loaded") as told:
+    with pytest.raises(PlanError, match="'broken' of another package cannot be loaded") as refused:
         parts.find("broken")
-    assert "outside-shapes==1.2" in told.value.fix
+    assert "outside-shapes==1.2" in refused.value.fix
 
 
-def test_settings_hold_any_part_and_survive_json() -> None:
+def test_settings_with_any_part_survive_json() -> None:
     drawing = Drawing(shapes=(Circle(radius=2.0), Square()))
     again = parse(Drawing, drawing.model_dump_json(), name="drawing")
     assert again == drawing
@@ -111,7 +111,7 @@ def test_settings_hold_any_part_and_survive_json() -> None:
 
 
 @pytest.mark.parametrize(
-    ("shape", "told"),
+    ("shape", "location"),
     [
         ('{"kind": "star"}', "'circle', 'square'"),
         ('{"radius": 2}', "kind"),
@@ -120,7 +120,7 @@ def test_settings_hold_any_part_and_survive_json() -> None:
         ("3", "shapes.0"),
     ],
 )
-def test_mistakes_are_told_by_their_place(shape: str, told: str) -> None:
+def test_mistakes_are_reported_with_their_location(shape: str, location: str) -> None:
     with pytest.raises(PlanError) as refusal:
         parse(Drawing, f'{{"shapes": [{shape}]}}', name="drawing")
-    assert told in str(refusal.value.got)
+    assert location in str(refusal.value.got)

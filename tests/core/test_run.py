@@ -21,7 +21,7 @@ def finished(folder: Path) -> RunFolder:
     return run
 
 
-def test_a_stage_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+def test_a_stage_folder_is_complete_or_missing(tmp_path: Path) -> None:
     run = RunFolder.create(tmp_path / "run", key=KEY)
     (run.work_directory("net") / "weights.bin").write_bytes(b"1234")
     assert not run.done("net")
@@ -34,7 +34,7 @@ def test_a_stage_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     assert run.stages() == ["net"]
 
 
-def test_a_work_directory_outlives_its_process_if_the_stage_can_go_on(tmp_path: Path) -> None:
+def test_a_work_directory_survives_its_process_if_the_stage_can_continue(tmp_path: Path) -> None:
     run = RunFolder.create(tmp_path / "run", key=KEY)
     (run.work_directory("net") / "half.bin").write_bytes(b"12")
     assert (RunFolder.open(run.path).work_directory("net", fresh=False) / "half.bin").exists()
@@ -68,14 +68,14 @@ def test_another_plan_or_seed_is_refused_in_the_same_folder(tmp_path: Path) -> N
     assert "--run" in caught.value.fix
 
 
-def test_a_folder_in_use_is_not_taken_over(tmp_path: Path) -> None:
+def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "photo.jpg").write_bytes(b"x")
     with pytest.raises(RunError) as caught:
         RunFolder.create(tmp_path, key=KEY)
     assert "empty folder" in caught.value.fix
 
 
-def test_two_processes_cannot_work_in_one_run(tmp_path: Path) -> None:
+def test_two_processes_cannot_use_one_run(tmp_path: Path) -> None:
     run = RunFolder.create(tmp_path / "run", key=KEY)
     with run.locked():
         with pytest.raises(RunError) as caught, RunFolder.open(run.path).locked():
@@ -85,13 +85,13 @@ def test_two_processes_cannot_work_in_one_run(tmp_path: Path) -> None:
         pass
 
 
-def test_no_run_there(tmp_path: Path) -> None:
+def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError) as caught:
         RunFolder.open(tmp_path)
     assert "fieldmark runs" in caught.value.fix
 
 
-def test_a_full_disk_is_told_with_path_and_free_space_and_leaves_the_old_file(
+def test_a_full_disk_raises_an_error_with_free_space_and_keeps_the_old_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "numbers.json"
@@ -110,8 +110,8 @@ def test_a_full_disk_is_told_with_path_and_free_space_and_leaves_the_old_file(
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_files_folder_is_made_and_a_place_that_cannot_be_is_told(tmp_path: Path) -> None:
-    """After hours of work an answer is written where it was asked for, or it is told in three lines."""
+def test_missing_folders_are_created_and_impossible_paths_raise_an_error(tmp_path: Path) -> None:
+    """Results of hours of work are written to the requested path, or an error names it."""
     files.write_text(tmp_path / "a" / "b" / "c.csv", "x")
     assert (tmp_path / "a" / "b" / "c.csv").read_text() == "x"
     with pytest.raises(RunError, match="cannot be written"):

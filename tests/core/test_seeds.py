@@ -8,7 +8,7 @@ import numpy as np
 from fieldmark.core.seeds import generator, hash_seed
 
 
-def test_parts_are_kept_apart() -> None:
+def test_different_parts_give_different_seeds() -> None:
     seeds = {
         hash_seed(1, 23),
         hash_seed(12, 3),
@@ -26,7 +26,7 @@ def test_the_same_in_another_process() -> None:
     assert other == int(generator(7, "x").integers(0, 2**60))
 
 
-def test_the_global_generator_is_left_alone() -> None:
-    before = np.random.get_state()[1].copy()  # noqa: NPY002 - the global one is what must not move
+def test_the_global_generator_is_not_used() -> None:
+    before = np.random.get_state()[1].copy()  # noqa: NPY002 - the state of the global generator must not change
     generator(1).normal(size=10)
     assert (np.random.get_state()[1] == before).all()  # noqa: NPY002

@@ -29,7 +29,7 @@ def test_toml_reads_into_the_same_value_as_python(tmp_path: Path) -> None:
     assert read_spec(Brew, path) == Brew(cups=(2, 3), milk=0.25)
 
 
-def test_all_mistakes_of_a_file_are_told_at_once(tmp_path: Path) -> None:
+def test_all_mistakes_of_a_file_are_listed_at_once(tmp_path: Path) -> None:
     path = tmp_path / "brew.toml"
     path.write_text('cups = "three"\nmilk = 2.0\nsugar = 1\n', encoding="utf-8")
     with pytest.raises(PlanError) as caught:
@@ -39,7 +39,7 @@ def test_all_mistakes_of_a_file_are_told_at_once(tmp_path: Path) -> None:
     assert "fieldmark plan" in caught.value.fix
 
 
-def test_a_file_that_is_no_toml_says_so(tmp_path: Path) -> None:
+def test_a_file_that_is_not_toml_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "brew.toml"
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(PlanError) as caught:
@@ -47,7 +47,7 @@ def test_a_file_that_is_no_toml_says_so(tmp_path: Path) -> None:
     assert "in UTF-8" in caught.value.fix
 
 
-def test_fingerprints_follow_the_content() -> None:
+def test_fingerprints_depend_on_the_content() -> None:
     assert Brew().fingerprint() == Brew(milk=0.5).fingerprint()
     assert Brew().fingerprint() != Brew(milk=0.6).fingerprint()
     assert fingerprint([1, 2]) != fingerprint([2, 1])

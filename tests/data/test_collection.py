@@ -1,4 +1,4 @@
-"""The table of photos as a value: arrays, choice of rows, identity of content, and the way to disk and back."""
+"""Collections: conversion to arrays, selection of rows, fingerprints, writing and reading."""
 
 import datetime as dt
 import hashlib
@@ -57,13 +57,13 @@ def test_columns_become_arrays(tmp_path) -> None:
 
 
 def test_without_those_columns_there_are_no_boxes_dates_or_identities(tmp_path) -> None:
-    bare = Collection.of({"image": ["1", "2"]}, root=tmp_path)
-    assert bare.boxes is None
-    assert bare.dates is None
-    assert bare.classes.tolist() == [-2, -2]
-    assert bare.truth.shape == (2, 0)
-    assert len(set(bare.groups.tolist())) == 2
-    assert bare.paths == [tmp_path / "1", tmp_path / "2"]
+    plain = Collection.of({"image": ["1", "2"]}, root=tmp_path)
+    assert plain.boxes is None
+    assert plain.dates is None
+    assert plain.classes.tolist() == [-2, -2]
+    assert plain.truth.shape == (2, 0)
+    assert len(set(plain.groups.tolist())) == 2
+    assert plain.paths == [tmp_path / "1", tmp_path / "2"]
 
 
 def test_shared_arrays_cannot_be_written(tmp_path) -> None:
@@ -79,7 +79,7 @@ def test_take_keeps_the_vocabulary_so_classes_mean_the_same(tmp_path) -> None:
     assert len(collection.take([])) == 0
     with pytest.raises(DataError) as caught:
         collection.take(np.array([True]))
-    assert caught.value.fix == "pass a mask as long as the collection, or row numbers."
+    assert caught.value.fix == "pass a mask with one value per photo, or row numbers."
 
 
 def test_questions_have_one_column_each(tmp_path) -> None:
@@ -115,7 +115,7 @@ def test_under_a_trained_vocabulary_new_individuals_are_unknowns(tmp_path) -> No
 
 
 class FakePandas:
-    """Looks like a pandas frame: ``columns`` and columns with ``tolist``; whole numbers beside nan are floats there."""
+    """A stand-in for a pandas frame: ``columns`` and columns with ``tolist``; integers with nan are floats."""
 
     def __init__(self, columns: dict[str, list]) -> None:
         self._columns = columns
@@ -125,7 +125,7 @@ class FakePandas:
         return np.array(self._columns[name], dtype=object)
 
 
-def test_pandas_frames_are_taken_as_they_are(tmp_path) -> None:
+def test_pandas_frames_are_converted(tmp_path) -> None:
     frame = FakePandas(
         {"image": ["01", "02"], "identity": ["w", math.nan], "group": [7969.0, math.nan], "width": [5, 6]}
     )
@@ -141,18 +141,18 @@ def test_pandas_frames_are_taken_as_they_are(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("frame", "options", "fix"),
     [
-        ({"who": ["a"]}, {}, "name them; the table has who."),
-        ({"image": ["1", "1"]}, {}, "give every row its own image id."),
-        ({"image": ["1", None]}, {}, "give every row its own image id."),
-        ({"image": ["1"], "width": ["wide"]}, {}, "make it Int32, or leave the column out."),
-        ({"image": ["1"], "date": ["yesterday"]}, {}, "make it Date, or leave the column out."),
+        ({"who": ["a"]}, {}, "add or rename columns; the table has who."),
+        ({"image": ["1", "1"]}, {}, "give every row a unique image id."),
+        ({"image": ["1", None]}, {}, "give every row a unique image id."),
+        ({"image": ["1"], "width": ["wide"]}, {}, "convert it to Int32, or remove the column."),
+        ({"image": ["1"], "date": ["yesterday"]}, {}, "convert it to Date, or remove the column."),
         ({"image": ["1"], "gender": ["f"]}, {"questions": ["gendre"]}, "did you mean 'gender'?"),
-        ({"image": ["1"], "text": ["f"]}, {"questions": ["text"]}, "rename that question's column."),
+        ({"image": ["1"], "text": ["f"]}, {"questions": ["text"]}, "rename the column of that question."),
         ({"image": ["1"], "identity": ["x"]}, {"vocabulary": Vocabulary.of(identities=["xx"])}, "did you mean 'xx'?"),
         (
             {"image": ["1", "2"], "identity": ["unknown", "new_whale"]},
             {},
-            "say which: unknown='new_whale', or write one of them everywhere.",
+            "choose one, for example unknown='new_whale', or use one label in the whole table.",
         ),
     ],
 )
@@ -167,11 +167,11 @@ def test_the_unknown_identity_is_recognised(tmp_path, word) -> None:
     collection = Collection.of({"image": ["1", "2"], "identity": [word, "w"]}, root=tmp_path)
     assert collection.vocabulary.unknown == word
     assert collection.classes.tolist() == [-1, 0]
-    told_none = Collection.of({"image": ["1", "2"], "identity": [word, "w"]}, root=tmp_path, unknown=None)
-    assert (told_none.classes >= 0).all()
+    without_unknown = Collection.of({"image": ["1", "2"], "identity": [word, "w"]}, root=tmp_path, unknown=None)
+    assert (without_unknown.classes >= 0).all()
 
 
-def test_to_disk_and_back(tmp_path) -> None:
+def test_a_written_collection_reads_back_equal(tmp_path) -> None:
     collection = whales(tmp_path, labels=[["a"], [], None, ["b", "c"]], date=[dt.date(2020, 1, 2), None, None, None])
     collection.write(tmp_path / "out")
     again = Collection.open(tmp_path / "out")
@@ -229,21 +229,21 @@ def test_any_table_round_trips(tmp_path_factory, rows) -> None:
     assert Collection.open(folder).fingerprint() == collection.fingerprint()
 
 
-def test_the_fingerprint_follows_content_not_place(tmp_path) -> None:
+def test_the_fingerprint_depends_on_content_not_on_the_folder(tmp_path) -> None:
     for folder in ("one", "two"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "a.jpg").write_bytes(b"four")
     one, two = whales(tmp_path / "one"), whales(tmp_path / "two")
-    print_of_one = one.fingerprint()
-    assert print_of_one == two.fingerprint()
-    assert len(print_of_one) == 16
-    assert one.take([1, 0, 2, 3]).fingerprint() != print_of_one
-    assert whales(tmp_path / "one", group=["x", "y", "x", None]).fingerprint() != print_of_one
-    other_words = Vocabulary.of(identities=["w_1", "w_2", "w_3"], unknown="new_whale")
-    assert one.under(other_words).fingerprint() != print_of_one
+    first_print = one.fingerprint()
+    assert first_print == two.fingerprint()
+    assert len(first_print) == 16
+    assert one.take([1, 0, 2, 3]).fingerprint() != first_print
+    assert whales(tmp_path / "one", group=["x", "y", "x", None]).fingerprint() != first_print
+    other_names = Vocabulary.of(identities=["w_1", "w_2", "w_3"], unknown="new_whale")
+    assert one.under(other_names).fingerprint() != first_print
     (tmp_path / "two" / "a.jpg").write_bytes(b"fives")
-    assert two.fingerprint() != print_of_one
-    json.dumps(print_of_one)
+    assert two.fingerprint() != first_print
+    json.dumps(first_print)
 
 
 def test_every_collection_has_a_label_for_unknown_individuals(tmp_path) -> None:
@@ -258,16 +258,16 @@ def test_every_collection_has_a_label_for_unknown_individuals(tmp_path) -> None:
     assert unnamed.classes.tolist() == [0, -1, -2]
 
 
-def test_a_label_that_no_photo_has_is_no_part_of_the_data(tmp_path) -> None:
+def test_a_label_without_photos_does_not_change_the_fingerprint(tmp_path) -> None:
     table = {"image": ["1", "2"], "identity": ["a", "b"]}
     first, second = (
         Collection.of(table, root=tmp_path, vocabulary=Vocabulary.of(identities="ab", unknown=word))
         for word in ("new_individual", "new_whale")
     )
     assert first.fingerprint() == second.fingerprint()
-    named = Collection.of(table, root=tmp_path, unknown="nobody").fingerprint()
-    borne = Collection.of({**table, "identity": ["a", "new_whale"]}, root=tmp_path).fingerprint()
-    assert len({first.fingerprint(), named, borne}) == 3
+    named = Collection.of(table, root=tmp_path, unknown="unidentified").fingerprint()
+    with_label = Collection.of({**table, "identity": ["a", "new_whale"]}, root=tmp_path).fingerprint()
+    assert len({first.fingerprint(), named, with_label}) == 3
     names = {"identities": ["a", "b"], "unknown": None, "tags": [], "tag_groups": [], "questions": []}
     old = json.dumps(names, indent=1)
     digest = hashlib.sha256(old.encode())

@@ -1,4 +1,4 @@
-"""Each split keeps its promises on every collection hypothesis can think of."""
+"""Property tests of each split on random collections."""
 
 import numpy as np
 import pytest
@@ -36,7 +36,7 @@ BY_IDENTITY = [
 
 @st.composite
 def collections(draw):
-    """Classes, groups and dates of up to 40 photos: identities, unknown individuals, unlabelled ones, groups of any content."""
+    """Classes, groups and dates of up to 40 photos, with unknown individuals and unlabelled photos in any groups."""
     n = draw(st.integers(1, 40))
     classes = draw(st.lists(st.integers(-2, 8), min_size=n, max_size=n))
     groups = draw(st.lists(st.integers(0, max(n, 1)), min_size=n, max_size=n))
@@ -46,17 +46,17 @@ def collections(draw):
 
 
 def split(spec, photos, seed=0):
-    """The folds, or None where the photos do not allow them (told with a fix)."""
+    """The folds, or None if the split is not possible and the error has a fix."""
     classes, groups, dates = photos
     try:
         return assign(spec, classes=classes, groups=groups, dates=dates, seed=seed)
     except DataError as error:
-        assert error.fix  # noqa: PT017 - a refusal is one of two right outcomes
+        assert error.fix  # noqa: PT017 - an error is one of two right outcomes
         return None
 
 
 def many(n=3000, seed=0):
-    """A collection like the whales: a long tail of identities, a third unknown individuals, some copies."""
+    """A collection like the whale contest: a long tail of identities, a third unknown individuals, some copies."""
     rng = np.random.default_rng(seed)
     classes = np.minimum(rng.geometric(0.004, n), 700) - 1
     classes[rng.random(n) < 0.35] = -1
@@ -67,7 +67,7 @@ def many(n=3000, seed=0):
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.kind)
 @settings(max_examples=25, deadline=None)
 @given(photos=collections(), seed=st.integers(0, 3))
-def test_a_group_is_never_split_and_chance_is_the_seeds(spec, photos, seed) -> None:
+def test_a_group_is_never_split_and_the_seed_fixes_the_split(spec, photos, seed) -> None:
     fold = split(spec, photos, seed)
     if fold is None:
         return
@@ -82,13 +82,13 @@ def test_a_group_is_never_split_and_chance_is_the_seeds(spec, photos, seed) -> N
 def test_another_seed_is_another_split(spec) -> None:
     photos = many()
     same = (split(spec, photos, 1) == split(spec, photos, 2)).all()
-    assert same == (spec.kind == "by_date")  # nothing about the latest days is chance
+    assert same == (spec.kind == "by_date")  # the latest days do not depend on chance
 
 
 @pytest.mark.parametrize("spec", [PlainFolds(n_folds=4), StratifiedFolds(n_folds=4)], ids=lambda spec: spec.kind)
 @settings(max_examples=25, deadline=None)
 @given(photos=collections())
-def test_plain_and_stratified_folds_judge_every_photo_once(spec, photos) -> None:
+def test_plain_and_stratified_folds_validate_every_photo_once(spec, photos) -> None:
     fold = split(spec, photos)
     if fold is None:
         assert len(np.unique(photos[1])) < 4
@@ -102,7 +102,7 @@ def test_plain_folds_are_of_one_size() -> None:
     assert sorted(np.bincount(fold)) == [200, 200, 200, 200, 201]
 
 
-def test_stratified_folds_share_every_class_similar() -> None:
+def test_stratified_folds_have_equal_shares_of_every_class() -> None:
     classes, _, _ = many()
     fold = assign(StratifiedFolds(), classes=classes, groups=np.arange(len(classes)), seed=0)
     for number in np.unique(classes):
@@ -126,14 +126,14 @@ def test_stratified_folds_share_tags_far_better_than_plain_ones() -> None:
 
 
 def contradicting(classes, groups) -> np.ndarray:
-    """Slow: whether a photo's group holds photos of more than one class."""
+    """Whether the group of each photo has photos of more than one class (slow reference)."""
     return np.array([len(set(classes[groups == group])) > 1 for group in groups], dtype=bool)
 
 
 @pytest.mark.parametrize("spec", BY_IDENTITY, ids=lambda spec: spec.kind)
 @settings(max_examples=60, deadline=None)
 @given(photos=collections())
-def test_contradicting_groups_and_unlabelled_photos_never_judge(spec, photos) -> None:
+def test_contradicting_groups_and_unlabelled_photos_are_never_in_validation(spec, photos) -> None:
     fold = split(spec, photos)
     if fold is not None:
         classes, groups, _ = photos
@@ -143,7 +143,7 @@ def test_contradicting_groups_and_unlabelled_photos_never_judge(spec, photos) ->
 
 @settings(max_examples=60, deadline=None)
 @given(photos=collections(), n_folds=st.integers(2, 4))
-def test_identity_folds_ask_only_for_whom_they_have_seen(photos, n_folds) -> None:
+def test_identity_folds_validate_only_individuals_with_training_photos(photos, n_folds) -> None:
     classes, groups, _ = photos
     fold = split(IdentityFolds(n_folds=n_folds), photos)
     clean = ~contradicting(classes, groups)
@@ -160,7 +160,7 @@ def test_identity_folds_ask_only_for_whom_they_have_seen(photos, n_folds) -> Non
         if len(set(groups[own])) == 1:
             assert (fold[own] == -1).all()
         else:
-            assert (fold[own & clean] >= 0).all()  # true folds: each of its photos judges once
+            assert (fold[own & clean] >= 0).all()  # each photo of it is in one validation part
             for k in range(n_folds):
                 assert (fold[own] != k).any()
     unknowns = [len(set(groups[(classes == -1) & (fold == k)])) for k in range(n_folds)]
@@ -170,32 +170,32 @@ def test_identity_folds_ask_only_for_whom_they_have_seen(photos, n_folds) -> Non
 
 @settings(max_examples=60, deadline=None)
 @given(photos=collections(), n_known=st.integers(1, 10), n_unknown=st.integers(0, 10))
-def test_the_holdout_asks_for_one_group_of_each_of_its_identities(photos, n_known, n_unknown) -> None:
+def test_the_humpback_split_takes_one_group_of_each_identity(photos, n_known, n_unknown) -> None:
     classes, groups, _ = photos
     fold = split(HumpbackSplit(n_known=n_known, n_unknown=n_unknown), photos)
     if fold is None:
         return
     assert set(fold.tolist()) <= {-1, 0}
-    judged = fold == 0
-    asked = np.unique(classes[judged & (classes >= 0)])
-    for number in asked:
-        assert len(set(groups[judged & (classes == number)])) == 1
-        assert ((classes == number) & ~judged).any()
+    validation = fold == 0
+    queries = np.unique(classes[validation & (classes >= 0)])
+    for number in queries:
+        assert len(set(groups[validation & (classes == number)])) == 1
+        assert ((classes == number) & ~validation).any()
     clean = ~contradicting(classes, groups)
     eligible = [
         c
         for c in np.unique(classes[classes >= 0])
         if len(set(groups[classes == c])) > 1 and (clean & (classes == c)).any()
     ]
-    assert len(asked) == min(n_known, max(len(eligible) // 2, 1))
-    strange = len(set(groups[clean & (classes == -1)]))
-    taken = len(set(groups[judged & (classes == -1)]))
-    assert taken <= min(n_unknown, strange // 2)
-    if n_unknown and strange >= 2:
+    assert len(queries) == min(n_known, max(len(eligible) // 2, 1))
+    unknown_groups = len(set(groups[clean & (classes == -1)]))
+    taken = len(set(groups[validation & (classes == -1)]))
+    assert taken <= min(n_unknown, unknown_groups // 2)
+    if n_unknown and unknown_groups >= 2:
         assert taken >= 1
 
 
-def test_the_holdout_takes_what_the_notes_say_where_it_can_and_shrinks_in_proportion() -> None:
+def test_the_humpback_split_has_the_sizes_of_the_notes_or_shrinks_in_proportion() -> None:
     classes = np.concatenate([np.repeat(np.arange(2000), 3), np.full(3000, -1)])
     counts = describe(assign(HumpbackSplit(), classes=classes, groups=np.arange(9000), seed=0), classes)
     assert counts == [FoldCounts(fold=0, known=512, unknowns=230, unlabelled=0, training=9000 - 742)]
@@ -206,7 +206,7 @@ def test_the_holdout_takes_what_the_notes_say_where_it_can_and_shrinks_in_propor
 
 @settings(max_examples=40, deadline=None)
 @given(photos=collections(), n_known=st.integers(1, 6), n_unknown=st.integers(0, 6), seed=st.integers(0, 3))
-def test_the_open_holdout_holds_back_whole_identities_as_unknowns(photos, n_known, n_unknown, seed) -> None:
+def test_the_open_set_split_holds_out_whole_identities_as_unknowns(photos, n_known, n_unknown, seed) -> None:
     fold = split(OpenSetSplit(n_known=n_known, n_unknown=n_unknown), photos, seed)
     plain = split(HumpbackSplit(n_known=n_known, n_unknown=n_unknown), photos, seed)
     assert (fold is None) == (plain is None)
@@ -215,13 +215,13 @@ def test_the_open_holdout_holds_back_whole_identities_as_unknowns(photos, n_know
     classes, _, _ = photos
     held = np.setdiff1d(classes[(fold == 0) & (classes >= 0)], classes[fold == -1])
     assert len(held) <= len(np.unique(classes[classes >= 0])) // 10
-    asked = np.setdiff1d(classes[(fold == 0) & (classes >= 0)], held)
-    assert 1 <= len(asked) <= n_known
+    queries = np.setdiff1d(classes[(fold == 0) & (classes >= 0)], held)
+    assert 1 <= len(queries) <= n_known
     if not n_unknown:
         assert not len(held)
 
 
-def test_the_open_holdout_finds_unknowns_where_unknown_is_unknown_single_photos_first() -> None:
+def test_the_open_set_split_holds_out_individuals_with_single_photos_first() -> None:
     photos_of = np.repeat([1, 1, 2, 3, 4], [100, 100, 100, 50, 50])
     classes = np.repeat(np.arange(len(photos_of)), photos_of)
     dates = np.full(len(classes), np.datetime64("2026-01-01"))
@@ -234,7 +234,7 @@ def test_the_open_holdout_finds_unknowns_where_unknown_is_unknown_single_photos_
     (counts,) = describe(
         split(OpenSetSplit(n_known=20, n_unknown=9), (lions, np.arange(len(lions)), dates[: len(lions)])), lions
     )
-    assert (counts.known, counts.unknowns) == (20, 16)  # two of 40 lions, whole
+    assert (counts.known, counts.unknowns) == (20, 16)  # two of 40 lions, with all their photos
 
 
 def test_copies_of_a_query_do_not_stay_in_training() -> None:
@@ -247,7 +247,7 @@ def test_copies_of_a_query_do_not_stay_in_training() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(photos=collections(), n_folds=st.integers(2, 4))
-def test_disjoint_folds_have_unknown_on_both_sides(photos, n_folds) -> None:
+def test_disjoint_folds_have_no_individual_in_both_parts(photos, n_folds) -> None:
     classes, groups, _ = photos
     fold = split(DisjointIdentities(n_folds=n_folds), photos)
     if fold is None:
@@ -262,7 +262,7 @@ def test_disjoint_folds_have_unknown_on_both_sides(photos, n_folds) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(photos=collections(), share=st.floats(0.05, 0.95))
-def test_by_date_unknown_is_judged_with_younger_photos_in_training(photos, share) -> None:
+def test_by_date_no_training_photo_is_later_than_the_border(photos, share) -> None:
     fold = split(ByDate(share=share), photos)
     if fold is None:
         return
@@ -271,25 +271,25 @@ def test_by_date_unknown_is_judged_with_younger_photos_in_training(photos, share
     border = dates[fold == -1].max()
     for group in np.unique(groups[fold == 0]):
         assert dates[groups == group].max() > border
-    judged = (fold == 0).mean()
-    assert judged >= share
-    youngest_day_of = {group: dates[groups == group].max() for group in np.unique(groups)}
-    first_day = min(youngest_day_of[group] for group in groups[fold == 0])
-    of_first_day = np.mean([youngest_day_of[group] == first_day for group in groups])
-    assert judged - of_first_day < share  # one day less would be too little
+    validation_share = (fold == 0).mean()
+    assert validation_share >= share
+    latest_day_of = {group: dates[groups == group].max() for group in np.unique(groups)}
+    first_day = min(latest_day_of[group] for group in groups[fold == 0])
+    of_first_day = np.mean([latest_day_of[group] == first_day for group in groups])
+    assert validation_share - of_first_day < share  # one day less would be too few
 
 
 @pytest.mark.parametrize(
     ("spec", "photos", "fix"),
     [
         (PlainFolds(n_folds=4), ([0, 1, 2, 3], [1, 1, 2, 2]), "use n_folds=2 or fewer."),
-        (StratifiedFolds(n_folds=4), ([0, 1, 2, 3], [1, 1, 1, 1]), "give more photos; two folds need two at least."),
-        (IdentityFolds(), ([0, 1, -1], [1, 2, 3]), "two photos (of two groups)"),
-        (IdentityFolds(), ([0, 0, -1], [1, 1, 3]), "two photos (of two groups)"),
-        (HumpbackSplit(), ([0, 1, -1], [1, 2, 3]), "two photos (of two groups)"),
+        (StratifiedFolds(n_folds=4), ([0, 1, 2, 3], [1, 1, 1, 1]), "add photos; two folds need two groups of photos."),
+        (IdentityFolds(), ([0, 1, -1], [1, 2, 3]), "add second photos (of other groups)"),
+        (IdentityFolds(), ([0, 0, -1], [1, 1, 3]), "add second photos (of other groups)"),
+        (HumpbackSplit(), ([0, 1, -1], [1, 2, 3]), "add second photos (of other groups)"),
         (DisjointIdentities(n_folds=3), ([0, 1, -1, 0], [1, 2, 3, 4]), "use n_folds=2 or fewer."),
         (DisjointIdentities(n_folds=2), ([0, 1, 2], [1, 1, 3]), "use kind='plain'"),
-        (ByDate(), ([0, 1], [1, 2]), "fill in the date column"),
+        (ByDate(), ([0, 1], [1, 2]), "fill in the column date"),
     ],
 )
 def test_impossible_splits_say_what_is_possible(spec, photos, fix) -> None:
@@ -311,13 +311,13 @@ def test_dates_that_are_missing_or_all_the_same_are_refused() -> None:
 def test_arrays_of_different_length_and_no_photos_are_refused() -> None:
     with pytest.raises(ShapeError) as caught:
         assign(PlainFolds(), classes=np.zeros(3, dtype=np.int64), groups=np.arange(2), seed=0)
-    assert caught.value.fix == "pass arrays of one collection."
+    assert caught.value.fix == "pass arrays of the same collection."
     with pytest.raises(DataError) as caught:
         assign(PlainFolds(), classes=np.zeros(0, dtype=np.int64), groups=np.arange(0), seed=0)
     assert caught.value.fix == "give a collection with photos."
 
 
-def test_describe_counts_what_each_fold_sees() -> None:
+def test_describe_counts_the_photos_of_each_fold() -> None:
     fold = np.array([0, 0, 0, 1, -1, -1, 1, 0])
     classes = np.array([0, 1, -1, 0, 0, 2, 3, -2])
     assert describe(fold, classes) == [

@@ -1,4 +1,4 @@
-"""The layout of iMaterialist 2017, written and read again."""
+"""Writing and reading of the layout of iMaterialist 2017."""
 
 import json
 from pathlib import Path
@@ -22,7 +22,7 @@ URL = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=
 
 @st.composite
 def collections(draw: st.DrawFn) -> Collection:
-    """Any photos with any questions, some of which are called category:attribute."""
+    """Random photos with random questions, some of them named category:attribute."""
     names = draw(
         st.lists(
             st.one_of(NAME, st.sampled_from(["shoe:heel", "shoe:sole", "dress:colour"])),
@@ -46,7 +46,7 @@ def collections(draw: st.DrawFn) -> Collection:
         "height",
     }
     names = [name for name in names if name not in taken] or ["shoe:heel"]
-    asked = [
+    entries = [
         QuestionEntry(name=name, answers=tuple(draw(st.lists(NAME, min_size=1, max_size=4, unique=True))))
         for name in names
     ]
@@ -59,21 +59,23 @@ def collections(draw: st.DrawFn) -> Collection:
     }
     if any(len(each) > 1 for each in urls):
         table["urls"] = [each or None for each in urls]
-    for one in asked:
+    for one in entries:
         cell = st.lists(st.sampled_from(one.answers), min_size=1, unique=True)
         table[one.name] = [draw(st.none() | cell) for _ in images]
     if draw(st.booleans()):
         kinds = ["shoe", "dress"]
         table["category"] = [draw(st.none() | st.sampled_from(kinds).map(lambda kind: [kind])) for _ in images]
-        asked.insert(0, QuestionEntry(name="category", answers=tuple(kinds)))
-    schema = {name: pl.List(pl.String) for name in [*[one.name for one in asked], *({"urls"} & table.keys())]}
+        entries.insert(0, QuestionEntry(name="category", answers=tuple(kinds)))
+    schema = {name: pl.List(pl.String) for name in [*[one.name for one in entries], *({"urls"} & table.keys())]}
     frame = pl.DataFrame(table, schema_overrides={"url": pl.String, **schema})
-    return Collection.of(frame, root="photos", questions=asked)
+    return Collection.of(frame, root="photos", questions=entries)
 
 
 @settings(max_examples=40, deadline=None)
 @given(collection=collections())
-def test_what_was_written_is_read_again(collection: Collection, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_written_collection_reads_back_equal(
+    collection: Collection, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     folder = tmp_path_factory.mktemp("written")
     written = write_imaterialist2017(folder, collection)
     again = read(folder, check_files=False)
@@ -81,9 +83,11 @@ def test_what_was_written_is_read_again(collection: Collection, tmp_path_factory
     columns = [name for name in again.table.columns if not (derived and name == "category")]
     assert sorted(columns) == sorted(collection.table.columns)
     assert again.table.select(collection.table.columns).equals(collection.table)
-    asked = [(one.name, one.answers) for one in again.vocabulary.questions if not (derived and one.name == "category")]
-    assert asked == [(one.name, one.answers) for one in collection.vocabulary.questions]
-    cells = sum(collection.table[name].list.len().sum() for name, _ in asked)
+    answers = [
+        (one.name, one.answers) for one in again.vocabulary.questions if not (derived and one.name == "category")
+    ]
+    assert answers == [(one.name, one.answers) for one in collection.vocabulary.questions]
+    cells = sum(collection.table[name].list.len().sum() for name, _ in answers)
     assert written.n_images == len(collection)
     assert written.n_annotations == cells or "category" in collection.table.columns
     second = folder / "second"
@@ -102,13 +106,13 @@ def shoes(**more: object) -> Collection:
         "dress:colour": [None, ["red"], None],
         **more,
     }
-    asked = [
+    entries = [
         QuestionEntry(name="category", answers=("shoe", "dress")),
         QuestionEntry(name="shoe:colour", answers=("red", "black", "blue"), applies={"category": ("shoe",)}),
         QuestionEntry(name="dress:colour", answers=("black", "red"), applies={"category": ("dress",)}),
     ]
     schema = dict.fromkeys(("category", "shoe:colour", "dress:colour"), pl.List(pl.String))
-    return Collection.of(pl.DataFrame(table, schema_overrides=schema), root="photos", questions=asked)
+    return Collection.of(pl.DataFrame(table, schema_overrides=schema), root="photos", questions=entries)
 
 
 def test_the_files_are_those_of_the_contest(tmp_path: Path) -> None:
@@ -143,7 +147,7 @@ def test_the_files_are_those_of_the_contest(tmp_path: Path) -> None:
     assert (tmp_path / "fgvc4_iMat.task_id_label_map.txt").read_text() == "1 1 2 3\n2 2 1\n"
 
 
-def test_the_category_is_told_by_the_names_of_the_tasks(tmp_path: Path) -> None:
+def test_the_category_comes_from_the_names_of_the_tasks(tmp_path: Path) -> None:
     write_imaterialist2017(tmp_path, shoes())
     again = read(tmp_path, check_files=False)
     assert again.table["category"].to_list() == [["shoe"], ["shoe", "dress"], None]
@@ -157,7 +161,7 @@ def test_the_category_is_told_by_the_names_of_the_tasks(tmp_path: Path) -> None:
     assert (dress.code, dress.answers, dress.codes) == ("2", ("black", "red"), ("2", "1"))
 
 
-def test_a_category_that_says_more_than_the_tasks_is_a_task_of_its_own(tmp_path: Path) -> None:
+def test_a_category_that_differs_from_the_task_names_is_a_separate_task(tmp_path: Path) -> None:
     collection = shoes(category=[["shoe"], ["dress"], ["dress"]])
     write_imaterialist2017(tmp_path, collection)
     again = read(tmp_path, check_files=False)
@@ -199,7 +203,7 @@ def test_all_addresses_are_kept(tmp_path: Path) -> None:
     assert again.table["urls"].to_list() == [["http://x/1"], ["http://x/2", "http://y/2"], None]
 
 
-def test_new_photos_are_known_by_the_lack_of_annotations(tmp_path: Path) -> None:
+def test_a_file_without_annotations_holds_new_photos(tmp_path: Path) -> None:
     write_imaterialist2017(tmp_path, shoes(), test=shoes().take([0, 1]))
     new = read(tmp_path / "fgvc4_iMat.test.image.json", check_files=False, labelled=False)
     assert new.images == ["01", "2"]
@@ -222,30 +226,30 @@ def test_what_cannot_be_written_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("codes", "told"),
+    ("codes", "got"),
     [
-        ({"red": "1", "blue": "1"}, "id '1' is that of the labels 'blue' and 'red'"),
-        ({"red": "a b", "blue": "1"}, "id 'a b' of the label 'red' is empty or has blanks"),
+        ({"red": "1", "blue": "1"}, "id '1' belongs to the labels 'blue' and 'red'"),
+        ({"red": "a b", "blue": "1"}, "id 'a b' of the label 'red' is empty or contains spaces"),
     ],
 )
-def test_ids_that_contradict_each_other_are_refused(tmp_path: Path, codes: dict[str, str], told: str) -> None:
-    asked = QuestionEntry(name="colour", answers=("red", "blue"), code="1", codes=codes)
+def test_ids_that_contradict_each_other_are_refused(tmp_path: Path, codes: dict[str, str], got: str) -> None:
+    entry = QuestionEntry(name="colour", answers=("red", "blue"), code="1", codes=codes)
     with pytest.raises(DataError) as caught:
         write_imaterialist2017(
-            tmp_path, Collection.of({"image": ["1"], "colour": ["red"]}, root="x", questions=[asked])
+            tmp_path, Collection.of({"image": ["1"], "colour": ["red"]}, root="x", questions=[entry])
         )
-    assert told in str(caught.value.got)
-    assert caught.value.fix.startswith("give every name one id")
+    assert got in str(caught.value.got)
+    assert caught.value.fix.startswith("use one id per name")
 
 
 def test_one_label_with_two_ids_is_refused(tmp_path: Path) -> None:
-    asked = [
+    entries = [
         QuestionEntry(name=name, answers=("red",), code=name, codes={"red": own})
         for name, own in (("a", "1"), ("b", "2"))
     ]
     with pytest.raises(DataError) as caught:
         write_imaterialist2017(
-            tmp_path, Collection.of({"image": ["1"], "a": ["red"], "b": ["red"]}, root="x", questions=asked)
+            tmp_path, Collection.of({"image": ["1"], "a": ["red"], "b": ["red"]}, root="x", questions=entries)
         )
     assert "label 'red' has the ids" in str(caught.value.got)
 
@@ -263,7 +267,7 @@ VALUES = st.recursive(
     indent=st.sampled_from([None, 1]),
     piece=st.sampled_from([1, 3, 50]),
 )
-def test_streaming_gives_the_lists_of_the_whole_file(content, indent, piece, tmp_path_factory) -> None:
+def test_streaming_returns_the_lists_of_the_whole_file(content, indent, piece, tmp_path_factory) -> None:
     file = tmp_path_factory.mktemp("streamed") / "x.json"
     file.write_text(json.dumps(content, indent=indent), encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
@@ -279,8 +283,8 @@ def test_streaming_gives_the_lists_of_the_whole_file(content, indent, piece, tmp
 @pytest.mark.parametrize(
     "text", ["", "[]", "{", '{"a": [1', '{"a": [1 2]}', '{"a": 1} x', "{1: 2}", '{"a" 1}', '{"a": 1,}', "[" * 10_000]
 )
-def test_streaming_refuses_what_is_no_json(text: str, tmp_path: Path) -> None:
+def test_streaming_refuses_invalid_json(text: str, tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text(text)
     with pytest.raises(DataError) as caught:
         list(stream_json(tmp_path / "x.json"))
-    assert caught.value.fix.startswith("give a whole JSON file")
+    assert caught.value.fix.startswith("give a complete JSON file")

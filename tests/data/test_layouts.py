@@ -1,4 +1,4 @@
-"""Folders of folders, COCO and the contests' own files."""
+"""Layouts: folders of individuals, COCO and the files of contests."""
 
 import json
 
@@ -23,7 +23,7 @@ def problems(found) -> set:
     return {(mistake.row, mistake.column, mistake.problem, mistake.value) for mistake in found.mistakes}
 
 
-def test_a_folder_of_folders(tmp_path) -> None:
+def test_a_folder_of_individuals(tmp_path) -> None:
     touch(tmp_path, "w_1/a.jpg", "w_1/2019/b.PNG", "new_whale/c.webp", "w_1/notes.txt", ".cache/x.jpg", "w_1/.DS_Store")
     found = survey(tmp_path)
     assert not found.mistakes
@@ -33,13 +33,13 @@ def test_a_folder_of_folders(tmp_path) -> None:
     assert all(path.exists() for path in found.collection.paths)
 
 
-def test_loose_photos_and_linked_folders_are_told(tmp_path) -> None:
+def test_loose_photos_and_linked_folders_are_mistakes(tmp_path) -> None:
     touch(tmp_path, "set/w_1/a.jpg", "set/loose.jpg", "elsewhere/b.jpg")
     (tmp_path / "set" / "w_2").symlink_to(tmp_path / "elsewhere")
     found = survey(tmp_path / "set")
     assert {(mistake.file, mistake.problem) for mistake in found.mistakes} == {
-        ("loose.jpg", "photo outside of an individual's folder"),
-        ("w_2", "a link to a folder is not entered"),
+        ("loose.jpg", "photo is not in the folder of an individual"),
+        ("w_2", "links to folders are not followed"),
     }
     assert "labelled=False" in {mistake.file: mistake.fix for mistake in found.mistakes}["loose.jpg"]
     assert found.collection.images == ["w_1/a.jpg"]
@@ -123,7 +123,7 @@ def test_coco_categories_are_labels(tmp_path) -> None:
     assert collection.vocabulary.tags == ("cat", "dog")
     assert collection.truth.tolist() == [[0, 1], [1, 1]]
     assert collection.boxes[0].tolist() == [1, 2, 3, 4]
-    assert collection.boxes[1].tolist() != collection.boxes[1].tolist()  # two boxes are no box of the photo
+    assert collection.boxes[1].tolist() != collection.boxes[1].tolist()  # nan: a photo with two boxes has no single box
     assert collection.table["height"].to_list() == [20, 20]
     assert collection.root == tmp_path / "images"
 
@@ -136,7 +136,7 @@ def test_coco_categories_are_identities(tmp_path) -> None:
     assert collection.boxes[2].tolist() == [5, 6, 3, 4]
 
 
-def test_coco_with_strays(tmp_path) -> None:
+def test_coco_with_invalid_annotations(tmp_path) -> None:
     touch(tmp_path, "a.jpg", "sub/b.jpg")
     wrong = [
         {"id": 10, "image_id": 3, "category_id": 5, "bbox": [0, 0, 1, 1]},
@@ -145,10 +145,10 @@ def test_coco_with_strays(tmp_path) -> None:
         "nonsense",
     ]
     found = survey(dump(tmp_path / "x.json", COCO | {"annotations": [*COCO["annotations"], *wrong]}))
-    assert (4, "annotations.key", "annotation of no listed photo", "3") in problems(found)
-    assert (5, "annotations.category", "no such category", "6") in problems(found)
-    assert (6, "annotations.category_id", "the entry lacks this", "") in problems(found)
-    assert (7, "annotations.image_id", "the entry lacks this", "") in problems(found)
+    assert (4, "annotations.key", "annotation of a photo that is not in the file", "3") in problems(found)
+    assert (5, "annotations.category", "unknown category", "6") in problems(found)
+    assert (6, "annotations.category_id", "missing in this entry", "") in problems(found)
+    assert (7, "annotations.image_id", "missing in this entry", "") in problems(found)
     assert len(found.collection) == 2
 
 
@@ -198,7 +198,7 @@ def test_imaterialist2017_with_unknown_ids(tmp_path) -> None:
     assert problems(found) == {
         (6, "annotations.task", "unknown task", "9"),
         (7, "annotations.label", "unknown label", "99"),
-        (8, "annotations.image", "annotation of no listed photo", "77"),
+        (8, "annotations.image", "annotation of a photo that is not in the file", "77"),
     }
 
 

@@ -1,4 +1,4 @@
-"""Tables of boxes, landmarks and masks: what they say, and every mistake by file, row and column."""
+"""Tables of boxes, landmarks and masks: their values, and their mistakes by file, row and column."""
 
 from __future__ import annotations
 
@@ -71,46 +71,46 @@ def test_landmarks_by_name(tmp_path: Path) -> None:
     assert refused.value.fix == "did you mean 'notch'?"
 
 
-def test_all_mistakes_are_told_by_row_and_column(tmp_path: Path) -> None:
+def test_all_mistakes_are_listed_by_row_and_column(tmp_path: Path) -> None:
     path = written(
         tmp_path,
         "image,x0,y0,x1,y1,x_tip,y_tip\n"
-        "a,10,10,5,20,1,2\n"  # row 2: the right edge lies left of the left one
-        "b,0,0,ten,20,1,\n"  # row 3: a word, and half a landmark
-        "c,0.1,0.1,0.9,0.8,x,2\n"  # row 4: shares, and a word
+        "a,10,10,5,20,1,2\n"  # row 2: the right edge is left of the left edge
+        "b,0,0,ten,20,1,\n"  # row 3: a word, and an incomplete landmark
+        "c,0.1,0.1,0.9,0.8,x,2\n"  # row 4: relative coordinates, and a word
         "c,1,1,9,8,,\n",  # row 5: twice
     )
     with pytest.raises(DataError, match="mistake") as refused:
         read_marks(path)
     got = str(refused.value.got)
-    for said in (
-        "boxes.csv, row 2, column 'x0': is no box",
-        "boxes.csv, row 3, column 'x0': is no box",
-        "boxes.csv, row 3, column 'y_tip': half a landmark",
-        "boxes.csv, row 4, column 'x0': is no box in pixels",
-        "boxes.csv, row 4, column 'x_tip': is no number",
-        "boxes.csv, row 5, column 'image': stands twice",
+    for line in (
+        "boxes.csv, row 2, column 'x0': invalid box",
+        "boxes.csv, row 3, column 'x0': invalid box",
+        "boxes.csv, row 3, column 'y_tip': incomplete landmark",
+        "boxes.csv, row 4, column 'x0': box is not in pixels",
+        "boxes.csv, row 4, column 'x_tip': not a number",
+        "boxes.csv, row 5, column 'image': occurs twice",
     ):
-        assert said in got
-    assert "not shares of the picture" in refused.value.fix
+        assert line in got
+    assert "multiply relative coordinates" in refused.value.fix
     assert "keep one row" in refused.value.fix
-    assert "x and y, or neither" in refused.value.fix
+    assert "both x and y, or leave both empty" in refused.value.fix
 
 
-def test_a_table_that_marks_nothing_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="names no box") as refused:
+def test_a_table_without_marks_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no column for a box") as refused:
         read_marks(written(tmp_path, "image,colour\na,red\n"))
     assert "x0, y0, x1, y1" in refused.value.fix
-    with pytest.raises(DataError, match="names no photo") as refused:
+    with pytest.raises(DataError, match="no column for a photo") as refused:
         read_marks(written(tmp_path, "x0,y0,x1,y1\n1,2,3,4\n"))
     assert "columns image" in refused.value.fix
 
 
-def test_marks_of_other_photos_are_refused_unless_that_may_be(tmp_path: Path) -> None:
+def test_marks_of_other_photos_are_refused_unless_allowed(tmp_path: Path) -> None:
     marks = read_marks(written(tmp_path, "image,x0,y0,x1,y1\nz,1,2,3,4\n"))
-    with pytest.raises(DataError, match="marks none") as refused:
+    with pytest.raises(DataError, match="matches none") as refused:
         marked(photos(), marks)
-    assert "similar" in refused.value.fix
+    assert "same photo names" in refused.value.fix
     assert marked(photos(), marks, strict=False).boxes is None
 
 
@@ -119,10 +119,10 @@ def test_boxes_outside_of_their_photo_are_refused_where_its_size_is_known(tmp_pa
     with pytest.raises(DataError) as refused:
         marked(photos(width=[100] * 3, height=[100] * 3), marks)
     assert "box outside of its photo" in str(refused.value.got)
-    assert "true size" in refused.value.fix
+    assert "original size" in refused.value.fix
 
 
-def test_a_cell_that_is_no_box_is_refused() -> None:
+def test_an_invalid_box_is_refused() -> None:
     with pytest.raises(DataError) as refused:
         boxes_of(photos(**{"box.fin": ["1, 2, 3", "", "1, 2, 3, 4"]}), "fin")
     assert "a: '1, 2, 3'" in str(refused.value.got)
@@ -136,8 +136,8 @@ def test_a_cell_that_is_no_box_is_refused() -> None:
         *("2 2 1.0 3", "hello", "3", "-1 -4 4"),
     ],
 )
-def test_a_cell_is_a_mask_where_it_can_be_drawn(tmp_path: Path, cell: str) -> None:
-    """The column's rule and the one that makes pixels agree; a cell that is none is told with its row."""
+def test_a_cell_is_a_mask_if_it_can_be_decoded(tmp_path: Path, cell: str) -> None:
+    """The check of cells agrees with the decoder of masks; an invalid cell is reported with its row."""
     assert MOST_PIXELS == masks.MOST_PIXELS
     try:
         from_text(cell)

@@ -1,4 +1,4 @@
-"""No name in a table leads out of the folder of photos unless the user allows it."""
+"""No file name in a table can point outside of the folder of photos, unless the user allows it."""
 
 import os
 
@@ -78,7 +78,7 @@ HARMLESS = [
 
 @pytest.fixture
 def folder(tmp_path):
-    """A folder of photos with links of all kinds, and a secret beside it."""
+    """A folder of photos with links of all kinds, and a secret file outside of it."""
     root = tmp_path / "photos"
     (root / "inside").mkdir(parents=True)
     (tmp_path / "secret.jpg").write_bytes(b"secret")
@@ -103,7 +103,7 @@ def test_the_list_is_long_enough() -> None:
 
 
 @pytest.mark.parametrize("check_files", [True, False])
-def test_no_hostile_path_survives(folder, check_files) -> None:
+def test_hostile_paths_are_refused(folder, check_files) -> None:
     names = HOSTILE if check_files else [name for name in HOSTILE if not name.startswith("link")]
     table_of(names, folder)
     found = survey(folder / "t.parquet", labelled=False, check_files=check_files)
@@ -113,7 +113,7 @@ def test_no_hostile_path_survives(folder, check_files) -> None:
     assert "allow_outside=True" in found.mistakes[0].fix
 
 
-def test_nothing_outside_is_even_looked_at(folder, monkeypatch) -> None:
+def test_no_folder_outside_is_listed(folder, monkeypatch) -> None:
     listed = []
     scan = os.scandir
     monkeypatch.setattr(os, "scandir", lambda path: listed.append(os.path.realpath(path)) or scan(path))
@@ -140,7 +140,7 @@ def test_the_user_may_allow_it(folder, tmp_path) -> None:
     assert survey(folder / "t.parquet", labelled=False, allow_outside=True).mistakes
 
 
-def test_pipes_loops_and_folders_are_no_photos(folder) -> None:
+def test_pipes_loops_and_folders_are_not_photos(folder) -> None:
     found = find_files(
         pl.Series(["pipe.jpg", "loop.jpg", "inside", "nothing.jpg", "no/where.jpg", "PHOTO.jpg"]), folder
     )
@@ -154,7 +154,7 @@ def test_a_name_too_long_is_missing(folder) -> None:
     assert find_files(pl.Series(["x" * 5000 + "/y.jpg", "x" * 5000]), folder)["problem"].to_list() == [MISSING, MISSING]
 
 
-def test_tidy_speaks_one_language() -> None:
+def test_tidy_normalises_separators() -> None:
     names = pl.Series(["a\\b.jpg", "./a.jpg", "a/./b//c.jpg", "././a"])
     assert tidy(names).to_list() == ["a/b.jpg", "a.jpg", "a/b/c.jpg", "a"]
     assert leaves(tidy(pl.Series(HARMLESS))).any() is False
@@ -168,10 +168,10 @@ def test_stems_find_their_photo_and_prefer_jpeg(tmp_path) -> None:
     assert found["problem"].to_list() == [None, None, MISSING, None, None, None]
 
 
-def test_walking_enters_no_link_and_no_hidden_place(folder) -> None:
+def test_walking_follows_no_links_and_skips_hidden_folders(folder) -> None:
     (folder / ".git").mkdir()
     (folder / ".git" / "x.jpg").touch()
-    seen = dict(walk(folder))
-    assert seen["inside/photo.jpg"] is False
-    assert seen["link_up"] is True
-    assert not any(path.startswith((".git", "link_up/")) for path in seen)
+    found = dict(walk(folder))
+    assert found["inside/photo.jpg"] is False
+    assert found["link_up"] is True
+    assert not any(path.startswith((".git", "link_up/")) for path in found)

@@ -1,4 +1,4 @@
-"""Questions of a flat table: from a small TOML file, with what they hang from."""
+"""Questions of a table: definition in a small TOML file, with their relations."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def shop(tmp_path):
     return tmp_path
 
 
-def test_a_file_beside_the_table_is_found_and_says_how_questions_hang_together(shop):
+def test_a_file_in_the_folder_of_the_table_defines_the_relations_of_questions(shop):
     photos = read(shop / "labels.csv", check_files=False)
     kind, heel, model = photos.vocabulary.questions
     assert kind.answers == ("shoe", "dress")
@@ -43,7 +43,12 @@ def test_a_file_beside_the_table_is_found_and_says_how_questions_hang_together(s
     )
     assert model.below == "kind"
     assert model.parents == (("shoe",), ("dress",))
-    assert photos.told.tolist() == [[True, True, True], [True, False, True], [True, False, False], [True, True, True]]
+    assert photos.has_answer.tolist() == [
+        [True, True, True],
+        [True, False, True],
+        [True, False, False],
+        [True, True, True],
+    ]
 
 
 def test_new_photos_need_no_answers(shop):
@@ -51,7 +56,7 @@ def test_new_photos_need_no_answers(shop):
     assert read(shop / "new.csv", labelled=False, check_files=False).vocabulary.questions == ()
 
 
-def test_every_answer_becomes_a_label_of_its_questions_group(shop):
+def test_every_answer_becomes_a_label_in_the_group_of_its_question(shop):
     labels = read(shop / "labels.csv", check_files=False).answering()
     assert labels.vocabulary.tags == labels.vocabulary.answer_names
     assert labels.vocabulary.tags[:3] == ("kind::shoe", "kind::dress", "heel::flat")
@@ -61,7 +66,7 @@ def test_every_answer_becomes_a_label_of_its_questions_group(shop):
     assert labels.answering().table.equals(labels.table)
 
 
-def test_a_vocabulary_with_ties_survives_json(shop):
+def test_a_vocabulary_with_relations_survives_json(shop):
     vocabulary = read(shop / "labels.csv", check_files=False).vocabulary
     assert Vocabulary.from_json(vocabulary.to_json()) == vocabulary
 
@@ -73,30 +78,30 @@ def test_an_answer_that_is_not_listed_is_refused():
     assert "did you mean 'dress'" in refusal.value.fix
 
 
-def test_an_answer_that_never_occurs_may_be_a_kind_of_anything():
+def test_an_answer_that_never_occurs_may_have_any_parent():
     table = pl.DataFrame({"kind": [["shoe"]], "model": [["clog"]]})
-    asked = [
+    entries = [
         QuestionEntry(name="kind", answers=("shoe", "dress")),
         QuestionEntry(name="model", answers=("clog", "gown"), below="kind"),
     ]
-    assert questions_of(table, asked)[1].parents == (("shoe",), ("shoe", "dress"))
+    assert questions_of(table, entries)[1].parents == (("shoe",), ("shoe", "dress"))
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ('[[questions]]\nname = "a"\nbelow = "b"\n[[questions]]\nname = "b"\n', "depends on 'b'"),
-        ('[[questions]]\nname = "a"\n[[questions]]\nname = "a"\n', "stands twice"),
+        ('[[questions]]\nname = "a"\n[[questions]]\nname = "a"\n', "occurs twice"),
         ('[[questions]]\nname = "a"\nkolour = 1\n', "kolour"),
-        ("not toml [", "can be read"),
+        ("not toml [", "cannot be read"),
     ],
 )
-def test_bad_files_are_refused(tmp_path, text, told):
+def test_bad_files_are_refused(tmp_path, text, message):
     path = tmp_path / "questions.toml"
     path.write_text(text)
     with pytest.raises(DataError) as refusal:
         read_questions(path)
-    assert told in str(refusal.value)
+    assert message in str(refusal.value)
 
 
 def test_a_column_that_is_not_there_is_refused(shop):
@@ -105,8 +110,8 @@ def test_a_column_that_is_not_there_is_refused(shop):
     assert "did you mean 'kind'" in str(refusal.value)
 
 
-def test_ties_that_do_not_fit_are_refused():
-    with pytest.raises(DataError, match="fit together") as refusal:
+def test_relations_to_later_questions_are_refused():
+    with pytest.raises(DataError, match="relations between questions") as refusal:
         Vocabulary.of(
             questions=[
                 Question(name="heel", answers=("flat",), applies=Applies(question="kind", answers=("shoe",))),
@@ -116,6 +121,6 @@ def test_ties_that_do_not_fit_are_refused():
     assert "earlier questions" in refusal.value.fix
 
 
-def test_a_photo_without_a_file_is_gone():
+def test_an_empty_file_name_marks_a_missing_photo():
     photos = Collection.of({"image": ["a", "b"], "file": ["a.jpg", ""]}, root=".")
     assert photos.present.tolist() == [True, False]

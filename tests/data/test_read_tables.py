@@ -1,4 +1,4 @@
-"""Tables of photos as people really write them: read whole, or refused with every mistake named."""
+"""Reading of tables as users write them: a collection, or an error with every mistake."""
 
 import time
 
@@ -14,7 +14,7 @@ from naughty_strings import NAUGHTY
 
 @pytest.fixture
 def put(tmp_path):
-    """Write a table of photos, make its files, give its path."""
+    """Write a table of photos, create the files, and return the path of the table."""
 
     def write(text: str | bytes, *, name: str = "t.csv", photos: str = "a.jpg b.jpg c.jpg d.jpg"):
         for photo in photos.split():
@@ -27,7 +27,7 @@ def put(tmp_path):
 
 
 def the(found, problem: str):
-    """The one mistake of that kind."""
+    """The only mistake of that kind."""
     similar = [mistake for mistake in found.mistakes if problem in mistake.problem]
     assert len(similar) == 1, [str(mistake) for mistake in found.mistakes]
     return similar[0]
@@ -74,10 +74,10 @@ def test_wrong_mappings_are_refused(put, columns, line) -> None:
     with pytest.raises(DataError) as caught:
         read(put("image,who\na.jpg,w_1\n"), columns=columns)
     assert line in caught.value.got
-    assert "the table has image, who" in caught.value.fix
+    assert "the table has the columns image, who" in caught.value.fix
 
 
-def test_every_mistake_is_told_at_once(put) -> None:
+def test_all_mistakes_are_listed_at_once(put) -> None:
     path = put(
         "image,file,identity,width,date,box\n"
         "1,a.jpg,w_1,100,2020-01-01,\n"
@@ -93,20 +93,20 @@ def test_every_mistake_is_told_at_once(put) -> None:
         '9,c.jpg,w_1,100,2020:05:06 10:11:12,"[1, 2, 3, 4]"\n'
     )
     found = survey(path)
-    told = {(mistake.row, mistake.column, mistake.problem) for mistake in found.mistakes}
-    assert told == {
+    listed = {(mistake.row, mistake.column, mistake.problem) for mistake in found.mistakes}
+    assert listed == {
         (3, "file", "no such photo"),
         (4, "identity", "empty label"),
         (5, "file", "leaves the folder of photos"),
-        (6, "width", "is no size"),
-        (7, "date", "is no date"),
-        (8, "box", "is no box"),
-        (9, "image", "an id twice with different labels"),
-        (10, "image", "has no id"),
-        (11, None, "does not have the header's 6 cells"),
+        (6, "width", "invalid size"),
+        (7, "date", "invalid date"),
+        (8, "box", "invalid box"),
+        (9, "image", "same id with different labels"),
+        (10, "image", "empty id"),
+        (11, None, "row does not have 6 cells"),
     }
     assert {mistake.file for mistake in found.mistakes} == {"t.csv"}
-    assert found.collection.images == ["9"]  # of the contradicting rows of photo 1 neither is believed
+    assert found.collection.images == ["9"]  # both contradicting rows of photo 1 are left out
     assert found.collection.boxes.tolist() == [[1, 2, 3, 4]]
     assert str(found.collection.table["date"][0]) == "2020-05-06"
     with pytest.raises(DataError) as caught:
@@ -117,11 +117,11 @@ def test_every_mistake_is_told_at_once(put) -> None:
     assert "fieldmark inspect" in caught.value.fix
 
 
-def test_a_row_that_merely_repeats_is_kept_once_and_noted(put) -> None:
+def test_a_repeated_row_is_kept_once_and_noted(put) -> None:
     found = survey(put("image,identity\na.jpg,w_1\na.jpg,w_1\nb.jpg,w_2\n"))
     assert not found.mistakes
     assert found.collection.images == ["a.jpg", "b.jpg"]
-    assert [(note.row, note.problem) for note in found.notes] == [(3, "repeats row 2, kept once")]
+    assert [(note.row, note.problem) for note in found.notes] == [(3, "repeats row 2; one of them is kept")]
 
 
 def test_one_id_for_two_files_is_a_mistake(put) -> None:
@@ -153,12 +153,12 @@ def test_tsv_and_parquet(put, tmp_path) -> None:
     assert collection.truth.tolist() == [[1, 1], [1, 0]]
     assert collection.table["group"].to_list() == ["1", None]
     (tmp_path / "t.parquet").write_bytes(b"PAR1 no")
-    assert "write the file again" in the(survey(tmp_path / "t.parquet"), "no whole Parquet").fix
+    assert "write the file again" in the(survey(tmp_path / "t.parquet"), "incomplete Parquet").fix
 
 
 def test_a_wrong_encoding_names_row_and_byte(put) -> None:
     path = put("image,identity\na.jpg,Zoé\nb.jpg,Zoë\n".encode("latin-1"))
-    mistake = the(survey(path), "is not utf-8 text")
+    mistake = the(survey(path), "text is not in utf-8")
     assert mistake.row == 2
     assert "byte 0xe9 at position 23" in mistake.value
     assert "--encoding" in mistake.fix
@@ -172,23 +172,23 @@ def test_a_wrong_encoding_names_row_and_byte(put) -> None:
 @pytest.mark.parametrize(
     ("text", "problem", "fix"),
     [
-        ("", "has no header", "write the names of the columns into the first row"),
-        ("\n\n", "has no header", "write the names of the columns into the first row"),
-        ("image,identity\n", "has no photos", "give a table or folder with at least one photo"),
-        ('image,identity\na.jpg,"w_1\nb.jpg,w_2\n', "cannot be split", "close the quote"),
+        ("", "missing header", "write the names of the columns into the first row"),
+        ("\n\n", "missing header", "write the names of the columns into the first row"),
+        ("image,identity\n", "no photos found", "give a table or folder with at least one photo"),
+        ('image,identity\na.jpg,"w_1\nb.jpg,w_2\n', "cannot be split", "close the quotation marks"),
         (",image,identity\n0,a.jpg,w\n", "column without a name", "index=False"),
-        ("image,identity,identity\na.jpg,w,v\n", "two columns of one name", "rename one of them"),
-        ("imagee,identity\na.jpg,w\n", "no column names the photos", "columns={'image': 'imagee'}"),
-        ("image,identitty\na.jpg,w\n", "no column says who", "columns={'identity': 'identitty'}"),
-        ("image,zzz\na.jpg,w\n", "no column says who", "labelled=False"),
-        ("a.jpg,w_1\nb.jpg,w_2\n", "the first row looks like a photo", "columns={'image': ...}"),
+        ("image,identity,identity\na.jpg,w,v\n", "two columns with the same name", "rename one of them"),
+        ("imagee,identity\na.jpg,w\n", "no column with photos found", "columns={'image': 'imagee'}"),
+        ("image,identitty\na.jpg,w\n", "no column with identities or labels", "columns={'identity': 'identitty'}"),
+        ("image,zzz\na.jpg,w\n", "no column with identities or labels", "labelled=False"),
+        ("a.jpg,w_1\nb.jpg,w_2\n", "the first row contains a photo", "columns={'image': ...}"),
         ("image,labels\na.jpg,x|y\nb.jpg,\n", "empty label", "labelled=False"),
-        ("image,labels\na.jpg,x||y\nb.jpg,x\n", "empty label among others", "delete the '|' too many"),
-        ("image,identity\na.jpg,unknown\nb.jpg,new_whale\n", "Two words", "unknown='new_whale'"),
+        ("image,labels\na.jpg,x||y\nb.jpg,x\n", "empty label among others", "delete the extra '|'"),
+        ("image,identity\na.jpg,unknown\nb.jpg,new_whale\n", "more than one label for unknown", "unknown='new_whale'"),
         ("image,identity\nA.JPG,w\na.jpg,w\n", "no such photo", "--photos FOLDER"),
     ],
 )
-def test_mistakes_of_form_say_what_to_do(put, text, problem, fix) -> None:
+def test_mistakes_of_the_format_say_what_to_do(put, text, problem, fix) -> None:
     assert fix in the(survey(put(text)), problem).fix
     with pytest.raises(DataError) as caught:
         read(put(text))
@@ -200,11 +200,11 @@ def test_a_file_of_nearly_the_same_name_is_pointed_out(put) -> None:
 
 
 def test_unknown_identities(put) -> None:
-    path = put("image,identity\na.jpg,w\nb.jpg,nobody\nc.jpg,\n")
+    path = put("image,identity\na.jpg,w\nb.jpg,unidentified\nc.jpg,\n")
     assert read(path, unknown="").classes.tolist() == [1, 0, -1]
-    assert read(path, unknown="").table["identity"].to_list() == ["w", "nobody", "new_individual"]
-    assert the(survey(path, unknown="nobody"), "empty label").row == 4
-    assert survey(path, unknown="nobody").collection.classes.tolist() == [0, -1]
+    assert read(path, unknown="").table["identity"].to_list() == ["w", "unidentified", "new_individual"]
+    assert the(survey(path, unknown="unidentified"), "empty label").row == 4
+    assert survey(path, unknown="unidentified").collection.classes.tolist() == [0, -1]
     assert survey(path, unknown=None).collection.classes.tolist() == [1, 0]
     assert read(path, labelled=False).classes.tolist() == [1, 0, -2]
 
@@ -250,7 +250,7 @@ def test_photos_are_looked_for_where_they_usually_are(put, tmp_path) -> None:
 @pytest.mark.parametrize(
     ("name", "fix"), [("t.cvs", "did you mean 't.csv'?"), ("no/where.csv", "check the path."), ("t.doc", "give a .csv")]
 )
-def test_what_is_no_table_is_refused(put, tmp_path, name, fix) -> None:
+def test_a_file_that_is_not_a_table_is_refused(put, tmp_path, name, fix) -> None:
     put("image\na.jpg\n")
     put("x", name="t.doc")
     with pytest.raises(DataError) as caught:
@@ -285,25 +285,25 @@ CELLS = st.sampled_from(
 @settings(max_examples=40, deadline=None)
 @given(rows=st.lists(st.tuples(CELLS, CELLS, CELLS), max_size=8))
 def test_each_row_of_any_table_is_read_or_reported(tmp_path_factory, rows) -> None:
-    """The oracle: a slow reader that looks at one row at a time decides which rows are good."""
+    """A slow reference reader decides row by row which rows are valid."""
     folder = tmp_path_factory.mktemp("any")
     for name in ("a.jpg", "b.jpg"):
         (folder / name).touch()
     frame = pl.DataFrame(rows, schema=dict.fromkeys(("image", "file", "identity"), pl.String), orient="row")
     frame.write_csv(folder / "t.csv")
     found = survey(folder / "t.csv")
-    says = {}
+    contents = {}
     for image, file, identity in rows:
-        says.setdefault(image, set()).add((file, identity))
+        contents.setdefault(image, set()).add((file, identity))
     good = []
     for image, file, identity in rows:
-        if image and image not in good and file in {"a.jpg", "b.jpg"} and identity and len(says[image]) == 1:
+        if image and image not in good and file in {"a.jpg", "b.jpg"} and identity and len(contents[image]) == 1:
             good.append(image)
     assert found.collection.images == good
-    told = {mistake.row for mistake in (*found.mistakes, *found.notes)}
+    reported = {mistake.row for mistake in (*found.mistakes, *found.notes)}
     for number, row in enumerate(rows, start=2):
         named = any(mistake.value.endswith(f"in row {number}") for mistake in found.mistakes)
-        assert row[0] in good or number in told or named
+        assert row[0] in good or number in reported or named
 
 
 def test_a_large_table_is_quick(tmp_path) -> None:
@@ -316,7 +316,7 @@ def test_a_large_table_is_quick(tmp_path) -> None:
     assert time.process_time() - start < 1.0
 
 
-def test_a_word_for_unknowns_that_unknown_bears_is_refused_where_a_usual_one_is_borne(put) -> None:
+def test_a_label_of_unknowns_without_photos_is_refused_if_a_common_one_has_photos(put) -> None:
     path = put("image,identity\na.jpg,w_1\nb.jpg,new_whale\n")
     with pytest.raises(DataError) as refusal:
         read(path, unknown="new_wale")
@@ -324,10 +324,10 @@ def test_a_word_for_unknowns_that_unknown_bears_is_refused_where_a_usual_one_is_
     assert "--unknown new_whale" in refusal.value.fix
     assert read(path, unknown="w_1").vocabulary.identities == ("new_whale",)
     alone = put("image,identity\na.jpg,w_1\nb.jpg,w_2\n", name="alone.csv")
-    assert read(alone, unknown="stranger").classes.tolist() == [0, 1]  # a table may have none
+    assert read(alone, unknown="unidentified").classes.tolist() == [0, 1]  # a table may have no unknowns
 
 
-def test_the_label_of_unknown_individuals_follows_the_form_of_the_table(put) -> None:
+def test_the_label_of_unknown_individuals_depends_on_the_layout(put) -> None:
     contest = put("Image,Id\na.jpg,w_1\nb.jpg,w_2\n", name="train.csv")
     assert read(contest).vocabulary.unknown == "new_whale"
     assert read(contest).classes.tolist() == [0, 1]
@@ -337,7 +337,7 @@ def test_the_label_of_unknown_individuals_follows_the_form_of_the_table(put) -> 
     assert read(other).vocabulary.unknown == read(other, unknown=None).vocabulary.unknown == "new_individual"
 
 
-def test_blanks_around_a_usual_word_for_unknowns_do_not_make_an_individual_of_them(put) -> None:
+def test_spaces_around_a_common_label_of_unknowns_are_ignored(put) -> None:
     assert read(put("image,identity\na.jpg,w_1\nb.jpg,new_whale \n")).classes.tolist() == [0, -1]
     with pytest.raises(DataError) as refusal:
         read(put("image,identity\na.jpg,unknown\nb.jpg,unknown \nc.jpg,w\n"))

@@ -1,4 +1,4 @@
-"""Layouts that others register: frames in our names, recognised where they say so."""
+"""Layouts that other packages or scripts register, and their recognition."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fieldmark.data.reading import read, survey
 
 @pytest.fixture
 def lines(tmp_path: Path) -> Iterator[Path]:
-    """A list of ``photo > labels``, its photos beside it, and its reader."""
+    """A file with lines ``photo > labels``, its photos, and a registered reader."""
     (tmp_path / "images").mkdir()
     for name in ("a", "b"):
         Image.new("RGB", (8, 8)).save(tmp_path / "images" / f"{name}.png")
@@ -47,7 +47,7 @@ def test_its_mistakes_name_file_and_row(lines: Path) -> None:
     assert (mistake.file, mistake.row, mistake.value) == ("list.lines", 2, "none.png")
 
 
-def test_a_layout_without_a_look_must_be_named(tmp_path: Path) -> None:
+def test_a_layout_without_recognition_must_be_named(tmp_path: Path) -> None:
     try:
 
         @reader("fixed")
@@ -63,7 +63,7 @@ def test_a_layout_without_a_look_must_be_named(tmp_path: Path) -> None:
         READERS._parts.pop("fixed", None)
 
 
-def test_unknown_layouts_are_guessed(tmp_path: Path) -> None:
+def test_a_misspelt_layout_gets_a_suggestion(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("image\n")
     with pytest.raises(DataError, match="no layout") as caught:
         read(tmp_path / "t.csv", layout="coco_identites")

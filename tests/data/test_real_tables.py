@@ -1,4 +1,4 @@
-"""The contests' real tables and our prepared collections, against the counts that their README files state."""
+"""Real tables of contests and prepared collections, compared with the counts in their README files."""
 
 import os
 import time
@@ -66,9 +66,9 @@ def test_humpback_2018(real) -> None:
     assert (len(collection), len(photos_per_identity(collection))) == (8_164, 3_961)
     assert sum(collection.table.null_count().row(0)) == 0
     fold = assign(IdentityFolds(), classes=collection.classes, groups=collection.groups, seed=0)
-    in_issue = collection.table.select(pl.col("identity").n_unique().over("group") > 1).to_series().to_numpy()
-    assert in_issue.sum() > 300
-    assert (fold[in_issue] == -1).all()
+    contradicting = collection.table.select(pl.col("identity").n_unique().over("group") > 1).to_series().to_numpy()
+    assert contradicting.sum() > 300
+    assert (fold[contradicting] == -1).all()
     challenge = read(real / "humpback2018_100px" / "challenge.csv", labelled=False)
     assert len(challenge) == 1_686
     assert not set(challenge.images) & set(collection.images)

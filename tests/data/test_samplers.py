@@ -1,4 +1,4 @@
-"""Each sampler against a slow reading of its rule, on classes of unequal size in no order."""
+"""Each sampler, compared with a slow reference, on shuffled classes of unequal size."""
 
 import collections
 import math
@@ -19,7 +19,7 @@ SPECS = [PlainSampler(), LogWeightSampler(), PkSampler(), TupleSampler()]
 
 
 def uneven(n_classes: int = 30, n_unknown: int = 40, seed: int = 0) -> np.ndarray:
-    """Classes with 1 to n photos, shuffled, numbers with gaps (as mirrored items have)."""
+    """Shuffled classes with 1 to n photos and gaps in their numbers (as for mirrored items)."""
     rng = np.random.default_rng(seed)
     classes = np.repeat(np.arange(n_classes) * 3 + 2, np.arange(1, n_classes + 1))
     return rng.permutation(np.concatenate([classes, np.full(n_unknown, -1)]))
@@ -82,11 +82,11 @@ def test_log_weighted_draws_follow_the_weights() -> None:
 def test_pk_batches_hold_p_identities_of_k_photos_and_unknowns(classes, k, batch, share) -> None:
     spec = PkSampler(k=k, unknown_share=share)
     has_unknowns = bool((classes < 0).any())
-    n_people = (batch - round(batch * share * has_unknowns)) // k
+    n_identities = (batch - round(batch * share * has_unknowns)) // k
     try:
         order = draw(spec, classes=classes, batch=batch, seed=0, epoch=0)
     except PlanError as error:
-        assert n_people < 1 or (batch % k and not (has_unknowns and share))
+        assert n_identities < 1 or (batch % k and not (has_unknowns and share))
         enough = int(error.fix.split("batch=")[1].split(",")[0])
         if (classes >= 0).any():
             draw(spec, classes=classes, batch=enough, seed=0, epoch=0)
@@ -98,19 +98,19 @@ def test_pk_batches_hold_p_identities_of_k_photos_and_unknowns(classes, k, batch
     counts = collections.Counter(classes[classes >= 0].tolist())
     visits = []
     for row in order:
-        for start in range(0, n_people * k, k):
+        for start in range(0, n_identities * k, k):
             photos = row[start : start + k]
-            (person,) = set(classes[photos].tolist())  # mining that reads wrong rows would mix identities here
-            assert person >= 0
-            assert len(set(photos.tolist())) == min(k, counts[person])
-            visits.append(person)
-        assert (classes[row[n_people * k :]] < 0).all()
-        people = [classes[row[start]] for start in range(0, n_people * k, k)]
-        if len(counts) >= n_people:
-            assert len(set(people)) == n_people
-    for start in range(0, len(visits), len(counts)):  # everyone once before anyone twice
-        deck = visits[start : start + len(counts)]
-        assert len(set(deck)) == len(deck)
+            (identity,) = set(classes[photos].tolist())  # wrong row numbers would mix identities here
+            assert identity >= 0
+            assert len(set(photos.tolist())) == min(k, counts[identity])
+            visits.append(identity)
+        assert (classes[row[n_identities * k :]] < 0).all()
+        identities = [classes[row[start]] for start in range(0, n_identities * k, k)]
+        if len(counts) >= n_identities:
+            assert len(set(identities)) == n_identities
+    for start in range(0, len(visits), len(counts)):  # each identity once before any comes twice
+        in_turn = visits[start : start + len(counts)]
+        assert len(set(in_turn)) == len(in_turn)
 
 
 def test_pk_shows_each_photo_of_an_identity_before_it_repeats_one() -> None:
@@ -144,24 +144,24 @@ def test_tuples_are_anchor_positive_other_and_unknown(classes, tuples) -> None:
 
 def test_tuples_reach_every_photo_over_the_epochs() -> None:
     classes = uneven(n_classes=6, n_unknown=5)
-    seen = {
+    drawn = {
         item
         for epoch in range(200)
         for item in draw(TupleSampler(), classes=classes, batch=8, seed=0, epoch=epoch).flat
     }
-    assert seen == set(range(len(classes)))
+    assert drawn == set(range(len(classes)))
 
 
 @given(n=st.integers(1, 12), rows=st.integers(1, 20), width=st.integers(1, 12))
 @settings(max_examples=100, deadline=None)
-def test_a_deck_is_used_up_before_the_next_and_no_row_repeats(n, rows, width) -> None:
-    hands = dealt(n, rows, width, np.random.default_rng(0))
-    assert hands.shape == (rows, width)
-    flat = hands.ravel()
+def test_a_permutation_is_used_up_before_the_next_and_no_row_repeats(n, rows, width) -> None:
+    drawn = dealt(n, rows, width, np.random.default_rng(0))
+    assert drawn.shape == (rows, width)
+    flat = drawn.ravel()
     for start in range(0, len(flat) - n + 1, n):
         assert sorted(flat[start : start + n]) == list(range(n))
     if n >= width:
-        assert all(len(set(row)) == width for row in hands.tolist())
+        assert all(len(set(row)) == width for row in drawn.tolist())
 
 
 @pytest.mark.parametrize(
@@ -173,10 +173,15 @@ def test_a_deck_is_used_up_before_the_next_and_no_row_repeats(n, rows, width) ->
         (PkSampler(), {"truth": np.zeros((3, 2))}, 4, "use kind='log_weight'."),
         (PkSampler(), {"classes": np.array([0, 1])}, 6, "use batch=4, or another k."),
         (PkSampler(unknown_share=1.0), {"classes": np.array([0, -1])}, 8, "use unknown_share=0.25."),
-        (PkSampler(), {"classes": np.array([-1, -1])}, 8, "use kind='plain', or give photos of known identities."),
-        (PkSampler(), {"classes": np.array([0, -2])}, 8, "train on photos with an identity (or the unknown one) only."),
+        (PkSampler(), {"classes": np.array([-1, -1])}, 8, "use kind='plain', or add photos of known identities."),
+        (
+            PkSampler(),
+            {"classes": np.array([0, -2])},
+            8,
+            "train only on photos with an identity or the label of unknown individuals.",
+        ),
         (TupleSampler(), {"classes": np.array([0, 1])}, 6, "use batch=4."),
-        (TupleSampler(), {"classes": np.array([0, -1])}, 8, "use kind='plain', or give more identities."),
+        (TupleSampler(), {"classes": np.array([0, -1])}, 8, "use kind='plain', or add identities."),
     ],
 )
 def test_refusals_say_what_to_do(spec, given_, batch, fix) -> None:

@@ -1,4 +1,4 @@
-"""The out-of-fold store: no network's word about what it has learnt."""
+"""The out-of-fold store: it refuses scores of training photos."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def folder(tmp_path):
     place = tmp_path / "oof"
     with OutOfFold.create(place, COLUMNS) as store:
         for fold, images in FOLDS.items():
-            seen = [image for other, some in FOLDS.items() if other not in (fold, -1) for image in some]
-            store.add(images, scores_of(images), fold=fold, trained_on=seen)
+            training = [image for other, some in FOLDS.items() if other not in (fold, -1) for image in some]
+            store.add(images, scores_of(images), fold=fold, trained_on=training)
     return place
 
 
@@ -46,7 +46,7 @@ def test_it_is_read_as_it_was_written(folder):
     assert not scores.fold.flags.writeable
 
 
-def test_any_npy_reader_reads_the_values_and_nothing_is_left_beside(folder):
+def test_numpy_reads_the_values_and_no_temporary_file_is_left(folder):
     assert np.load(folder / "values.npy").shape == (4, 3)
     assert [path.name for path in folder.parent.iterdir()] == ["oof"]
     assert sorted(path.name for path in folder.iterdir()) == ["columns.json", "meta.json", "rows.parquet", "values.npy"]
@@ -85,17 +85,17 @@ ONE = np.zeros((1, 3))
 @pytest.mark.parametrize(
     ("images", "values", "trained_on", "got", "fix"),
     [
-        (["b"], ONE, ["x", "b"], "b: the network was trained on it", "holds them back"),
-        (["a"], ONE, [], "a: here already, of fold 0 (now fold 1)", "no photo in common"),
+        (["b"], ONE, ["x", "b"], "b: the network was trained on it", "holds them out"),
+        (["a"], ONE, [], "a: already added for fold 0 (now fold 1)", "without common photos"),
         (["b", "b"], np.zeros((2, 3)), [], "b: twice", "each photo once"),
-        (["b"], ONE * np.nan, [], "b: NaN", "network's outputs"),
+        (["b"], ONE * np.nan, [], "b: NaN", "outputs of the network"),
         (["b"], np.zeros((1, 2)), [], "(1, 2) for 1 photos and 3 columns", "order of images"),
         (["b"], np.zeros((2, 3)), [], "(2, 3) for 1 photos and 3 columns", "order of images"),
         ("b", ONE, [], "(1, 3)", "order of images"),
         (["b"], ONE, "b", "'b'", "list or set of ids"),
     ],
 )
-def test_refused_rows_are_told_and_not_added(tmp_path, images, values, trained_on, got, fix):
+def test_invalid_rows_are_listed_and_not_added(tmp_path, images, values, trained_on, got, fix):
     with OutOfFold.create(tmp_path / "s", COLUMNS) as store:
         store.add(["a"], ONE, fold=0, trained_on=["b"])
         with pytest.raises(DataError) as refusal:
@@ -105,7 +105,7 @@ def test_refused_rows_are_told_and_not_added(tmp_path, images, values, trained_o
     assert Scores.open(tmp_path / "s").images == ("a",)
 
 
-def test_all_mistakes_are_told_at_once(tmp_path):
+def test_all_mistakes_are_listed_at_once(tmp_path):
     with OutOfFold.create(tmp_path / "s", COLUMNS) as store:
         store.add(["a"], ONE, fold=0, trained_on=())
         with pytest.raises(DataError, match=r"4 row\(s\)") as refusal:
@@ -129,13 +129,13 @@ def test_photos_without_scores_are_refused_with_the_reason(folder):
     with pytest.raises(DataError) as refusal:
         Scores.open(folder).rows(["a.jpg", "trained.jpg"])
     assert str(refusal.value.got) == "trained.jpg"
-    assert "only photos that the network has not seen have scores" in refusal.value.fix
+    assert "use validation or new photos" in refusal.value.fix
     with pytest.raises(DataError) as refusal:
         Scores.open(folder).rows("a.jpg")
     assert "rows(['a.jpg'])" in refusal.value.fix
 
 
-def test_nothing_is_there_before_close_and_nothing_after_an_error(tmp_path):
+def test_the_folder_appears_at_close_and_not_after_an_error(tmp_path):
     store = OutOfFold.create(tmp_path / "s", COLUMNS)
     store.add(["a"], ONE, fold=0, trained_on=())
     assert not (tmp_path / "s").exists()
@@ -147,7 +147,7 @@ def test_nothing_is_there_before_close_and_nothing_after_an_error(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["s"]
 
 
-def test_what_a_killed_writer_left_is_cleared_away(tmp_path):
+def test_files_of_a_killed_writer_are_deleted(tmp_path):
     killed = OutOfFold.create(tmp_path / "s", COLUMNS)
     killed.add(["a"], ONE, fold=0, trained_on=())
     killed._file.close()
@@ -178,7 +178,7 @@ def test_a_store_is_written_once(folder):
 
 @pytest.mark.parametrize("name", ["values.npy", "rows.parquet", "columns.json", "meta.json"])
 @pytest.mark.parametrize("missing", [True, False])
-def test_damage_is_told(folder, name, missing):
+def test_damage_is_refused(folder, name, missing):
     path = folder / name
     content = path.read_bytes()
     path.unlink()
@@ -196,8 +196,8 @@ def test_another_kind_of_folder_is_refused(folder):
     assert "run the stage" in refusal.value.fix
 
 
-def test_no_door_leads_in_but_add():
-    """Everything the writer offers: rows come in by add() alone, and only with trained_on."""
+def test_rows_are_added_only_with_add():
+    """The writer has no other public method for rows than add(), which requires trained_on."""
     assert {name for name in dir(OutOfFold) if not name.startswith("_")} == {"create", "add", "close"}
     with pytest.raises(TypeError):
         OutOfFold.add(None, [], ONE, fold=0)

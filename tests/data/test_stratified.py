@@ -1,4 +1,4 @@
-"""Stratified folds share every label similar, never split a group, and their figures are what slow loops say."""
+"""Stratified folds have equal shares of every label and never split a group; slow loops confirm the deviation."""
 
 import os
 import time
@@ -19,14 +19,14 @@ METHODS = ["iterative", "greedy"]
 
 
 def split(truth, groups=None, *, n_folds=5, method="iterative", seed=0):
-    """Folds of a truth; each photo its own group if none are given."""
+    """Folds for a label matrix; without groups each photo is its own group."""
     groups = np.arange(len(truth)) if groups is None else groups
     spec = StratifiedFolds(n_folds=n_folds, method=method)
     return assign(spec, classes=np.full(len(truth), -2), groups=groups, truth=truth, seed=seed)
 
 
 def attempt(truth, groups=None, **settings_):
-    """The folds and None, or None and the ``fix`` of the refusal."""
+    """The folds and None, or None and the ``fix`` of the error."""
     try:
         return split(truth, groups, **settings_), None
     except DataError as refusal:
@@ -34,15 +34,15 @@ def attempt(truth, groups=None, **settings_):
 
 
 def long_tail(n=3000, n_labels=150, seed=0):
-    """Tags as museums give them: few common ones, a long tail, and tags that like each other's company."""
+    """Tags as in museums: a few common ones, a long tail, and correlated tags."""
     rng = np.random.default_rng(seed)
-    liking = rng.standard_normal((n, 6)) @ rng.standard_normal((6, n_labels)) * 0.8
+    affinity = rng.standard_normal((n, 6)) @ rng.standard_normal((6, n_labels)) * 0.8
     rarity = np.linspace(2.5, 8.0, n_labels)
-    return 1 / (1 + np.exp(rarity - liking)) > rng.random((n, n_labels))
+    return 1 / (1 + np.exp(rarity - affinity)) > rng.random((n, n_labels))
 
 
 def slow_iterative(truth, n_folds, rng):
-    """Algorithm 1 of Sechidis et al. 2011, line by line: desires, and ties by the desire for examples."""
+    """Algorithm 1 of Sechidis et al. 2011, line by line, with ties by the desired number of examples."""
     fold = [-1] * len(truth)
     desired = [len(truth) / n_folds] * n_folds
     desired_of = [[truth[:, label].sum() / n_folds] * n_folds for label in range(truth.shape[1])]
@@ -67,7 +67,7 @@ def slow_iterative(truth, n_folds, rng):
 
 @st.composite
 def tables(draw):
-    """A truth of up to 30 photos x 6 labels of any density, and groups of any size."""
+    """A label matrix of up to 30 photos x 6 labels of any density, and groups of any size."""
     n, n_labels = draw(st.integers(1, 30)), draw(st.integers(0, 6))
     rng = np.random.default_rng(draw(st.integers(0, 10_000)))
     truth = rng.random((n, n_labels)) < rng.choice([0.0, 0.1, 0.4, 0.9, 1.0], n_labels)
@@ -80,7 +80,7 @@ def tables(draw):
 
 @settings(max_examples=60, deadline=None)
 @given(table=tables(), n_folds=st.integers(1, 4), seed=st.integers(0, 100))
-def test_the_figures_are_those_of_slow_loops(table, n_folds, seed) -> None:
+def test_the_deviation_is_that_of_slow_loops(table, n_folds, seed) -> None:
     truth, _ = table
     fold = np.random.default_rng(seed).integers(-1, n_folds, len(truth))
     fold[0] = n_folds - 1
@@ -129,13 +129,13 @@ def test_the_figures_of_a_table_made_by_hand() -> None:
 @pytest.mark.parametrize("method", METHODS)
 @settings(max_examples=80, deadline=None)
 @given(table=tables(), n_folds=st.integers(2, 5), seed=st.integers(0, 3))
-def test_every_photo_judges_once_and_no_group_is_split(table, n_folds, seed, method) -> None:
+def test_every_photo_is_in_one_fold_and_no_group_is_split(table, n_folds, seed, method) -> None:
     truth, groups = table
     fold, fix = attempt(truth, groups, n_folds=n_folds, method=method, seed=seed)
     if fold is None:
         too_few = len(np.unique(groups)) < n_folds
         assert too_few or method == "greedy"
-        assert ("n_folds=" in fix or "more photos" in fix) == too_few
+        assert ("n_folds=" in fix or "add photos" in fix) == too_few
         assert ("iterative" in fix) == (not too_few)
         return
     assert fold.dtype == np.int64
@@ -173,7 +173,7 @@ def test_the_rarest_label_and_label_less_photos_are_spread_one_by_one(table, n_f
 def test_odd_tables_get_even_folds(truth, dtype, method) -> None:
     kept = truth.astype(dtype)
     kept.flags.writeable = False
-    if truth.shape == (23, 23) and method == "greedy":  # every placement is a tie: sizes are chance
+    if truth.shape == (23, 23) and method == "greedy":  # every placement is a tie, so sizes are random
         assert set(split(kept, n_folds=3, method=method).tolist()) == {0, 1, 2}
         return
     sizes = np.bincount(split(kept, n_folds=5, method=method), minlength=5)
@@ -278,13 +278,13 @@ def test_soft_labels_are_refused(value) -> None:
 def test_shapes_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ShapeError) as caught:
         split(np.ones(6))
-    assert "pass the truth of a collection" in caught.value.fix
+    assert "pass Collection.truth" in caught.value.fix
     with pytest.raises(ShapeError) as caught:
         deviation(np.arange(5), np.ones((6, 2)))
-    assert caught.value.fix == "pass folds and truth of one collection."
+    assert caught.value.fix == "pass folds and truth of the same collection."
     with pytest.raises(DataError) as caught:
         deviation(np.full(6, -1), np.ones((6, 2)))
-    assert caught.value.fix == "pass folds that assign() made."
+    assert caught.value.fix == "pass folds from assign()."
 
 
 # ---------------------------------------------------------------------------------------------------------- real data

@@ -1,4 +1,4 @@
-"""Names to columns and back, for every string a user may type."""
+"""Conversion of names to columns and back, for every string that a user may type."""
 
 import json
 
@@ -24,7 +24,7 @@ def museum() -> Vocabulary:
     )
 
 
-def test_identities_are_sorted_and_the_unknown_one_is_no_class() -> None:
+def test_identities_are_sorted_and_the_label_of_unknowns_is_not_a_class() -> None:
     assert museum().identities == ("w_1", "w_2")
     assert museum().classes(["w_2", "new_whale", None, "w_1"]).tolist() == [1, -1, -2, 0]
     assert [museum().identity(column) for column in (1, -1, 0)] == ["w_2", "new_whale", "w_1"]
@@ -42,7 +42,7 @@ def test_groups_may_come_from_a_table() -> None:
     assert vocabulary.groups == {"x": (0,), "y": (1,)}
     with pytest.raises(DataError) as caught:
         Vocabulary.of(tags=["a", "b"], tag_groups={"a": "x"})
-    assert caught.value.fix == "name a group for every tag, or for none."
+    assert caught.value.fix == "give a group for every tag, or for none."
 
 
 def test_an_answer_may_belong_to_two_questions_and_a_photo_may_have_two() -> None:
@@ -60,12 +60,18 @@ def test_an_answer_may_belong_to_two_questions_and_a_photo_may_have_two() -> Non
         (lambda v: v.answers("color", [["red"]]), "did you mean 'colour'?"),
         (lambda v: v.answers("colour", [["bleu"]]), "did you mean 'blue'?"),
         (lambda v: v.identity(2), "use a class from 0 to 1."),
-        (lambda v: Vocabulary.of(tags=["a", "a"]), "keep each name once."),
-        (lambda v: Vocabulary(identities=("a",), unknown="a"), "leave it out of identities; it is no class."),
-        (lambda v: Vocabulary(tags=("a",)), "give tag_groups as many entries as tags; '' stands for none."),
-        (lambda v: Vocabulary.from_json("{"), "read the table again; vocabulary.json is written with it."),
-        (lambda v: Vocabulary.from_json('{"tagz": []}'), "read the table again; vocabulary.json is written with it."),
-        (lambda v: Vocabulary().classes(["x"]), "it has none at all."),
+        (lambda v: Vocabulary.of(tags=["a", "a"]), "give each name once."),
+        (lambda v: Vocabulary(identities=("a",), unknown="a"), "remove it from identities; it is not a class."),
+        (lambda v: Vocabulary(tags=("a",)), "give tag_groups as many entries as tags; '' means no group."),
+        (
+            lambda v: Vocabulary.from_json("{"),
+            "read the table again and write the collection; this writes a new vocabulary.json.",
+        ),
+        (
+            lambda v: Vocabulary.from_json('{"tagz": []}'),
+            "read the table again and write the collection; this writes a new vocabulary.json.",
+        ),
+        (lambda v: Vocabulary().classes(["x"]), "use a table with at least one identity."),
     ],
 )
 def test_refusals_say_what_to_do(ask, fix) -> None:
@@ -106,7 +112,7 @@ def test_a_file_of_an_earlier_version_without_the_label_gets_it() -> None:
         Vocabulary.from_json('{"identities": ["a", "new_individual"], "unknown": null}').unknown == "new_individual_2"
     )
     assert Vocabulary.from_json('{"identities": ["a"]}').unknown == "new_individual"
-    assert not museum().model_copy(update={"unknown": "nobody"}).has_default_unknown
+    assert not museum().model_copy(update={"unknown": "unidentified"}).has_default_unknown
 
 
 def test_among_very_many_names_the_hint_does_not_list_all() -> None:

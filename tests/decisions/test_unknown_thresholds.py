@@ -58,7 +58,9 @@ def test_measures_of_a_threshold_and_its_curve_equal_those_of_the_ranking(querie
     found = fit_unknown_threshold(Fixed(at=at), scores, truth, k=k)
     assert (found.at, found.k, found.n_queries, found.n_unknown) == (at, k, len(truth), (truth == -1).sum())
     drawn = curve(scores, truth, np.array([at]), k=k)
-    for name, value in zip(("map_at_k", "share_unknown", "false_match_rate", "turned_away"), wanted, strict=True):
+    for name, value in zip(
+        ("map_at_k", "share_unknown", "false_match_rate", "false_rejection_rate"), wanted, strict=True
+    ):
         if value is None:
             assert getattr(found, name) is None
             assert np.isnan(getattr(drawn, name)[0])

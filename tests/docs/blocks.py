@@ -48,7 +48,7 @@ class Command:
     """What stands after ``$``, and what the page says comes of it."""
 
     typed: str
-    told: str
+    output: str
 
 
 def pages() -> list[Path]:
@@ -61,9 +61,9 @@ def blocks(page: Path) -> list[Block]:
     text, found = page.read_text(encoding="utf-8"), []
     for fence in _FENCE.finditer(text):
         before, directions = text[: fence.start()], {}
-        while told := _DIRECTION.search(before):
-            directions[told[1]] = told[2]
-            before = before[: told.start()]
+        while output := _DIRECTION.search(before):
+            directions[output[1]] = output[2]
+            before = before[: output.start()]
         title = _TITLE.search(fence["rest"])
         found.append(
             Block(
@@ -82,8 +82,8 @@ def blocks(page: Path) -> list[Block]:
 def commands(block: Block) -> Iterator[Command]:
     """The commands of a block with what they print."""
     for part in re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]:
-        typed, _, told = part.partition("\n")
-        yield Command(typed.strip(), told.rstrip())
+        typed, _, output = part.partition("\n")
+        yield Command(typed.strip(), output.rstrip())
 
 
 def prose(page: Path) -> str:
@@ -110,7 +110,7 @@ class Reader:
         self.names: dict[str, object] = {"__name__": "a_page"}
 
     def follow(self, block: Block) -> list[str]:
-        """Do what a block says; what went otherwise than the page tells."""
+        """Do what a block says; what differs from the page."""
         for photo in block.photos:
             draw(Path(photo))
         if block.title is not None:
@@ -125,7 +125,7 @@ class Reader:
         return []
 
     def type(self, command: Command) -> list[str]:
-        """Run ``fieldmark ...`` (or ``fieldmark ... > FILE``) in this process; what went otherwise than told."""
+        """Run ``fieldmark ...`` (or ``fieldmark ... > FILE``) in this process; what differs from the page."""
         words = shlex.split(command.typed)
         words, file = (words[:-2], words[-1]) if words[-2:-1] == [">"] else (words, None)
         if words[0] != "fieldmark":
@@ -140,10 +140,10 @@ class Reader:
                 status = int(end.code or 0)
         if file is not None:
             Path(file).write_text(said.getvalue(), encoding="utf-8")
-        wanted = 1 if re.search(r"^  fix: ", command.told, flags=re.MULTILINE) else 0
+        wanted = 1 if re.search(r"^  fix: ", command.output, flags=re.MULTILINE) else 0
         wrong = [] if status == wanted else [f"$ {command.typed}\nended with {status}:\n{said.getvalue()}"]
-        if command.told and not doctest.OutputChecker().check_output(f"{command.told}\n", said.getvalue(), FLAGS):
-            wrong.append(f"$ {command.typed}\nprinted\n{said.getvalue()}\nbut the page says\n{command.told}")
+        if command.output and not doctest.OutputChecker().check_output(f"{command.output}\n", said.getvalue(), FLAGS):
+            wrong.append(f"$ {command.typed}\nprinted\n{said.getvalue()}\nbut the page says\n{command.output}")
         return wrong
 
     def _doctest(self, block: Block) -> list[str]:

@@ -411,7 +411,7 @@ gives the reason. The [lab book](../labbook.md) has the measured effect of the s
 The descriptions use these metrics:
 
 - **FPIR** (false-positive identification rate): share of unknown individuals answered with a name.
-- **FNIR** (false-negative identification rate): share of known individuals answered as unknown.
+- **FNIR** (false-negative identification rate): share of known individuals whose first answer is not their name.
 - **MAP@5**: mean average precision of the first five names; 1 if the correct name is always first.
 - **F2**: F-score of the predicted labels in which recall counts more than precision.
 

@@ -1,4 +1,4 @@
-"""What the pages tell a reader to type works, and prints what they say."""
+"""Commands and code on the pages work, and print what the pages show."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EVERY = [block for page in pages() for block in blocks(page)]
 @pytest.mark.parametrize(
     "page", [page for page in pages() if any(one.language in RUN for one in blocks(page))], ids=lambda page: page.name
 )
-def test_what_a_page_tells_to_type_works(page: Path, shore: Path) -> None:
+def test_a_page_works_as_shown(page: Path, shore: Path) -> None:
     reader = Reader()
     wrong = [f"{block}: {what}" for block in blocks(page) for what in reader.follow(block)]
     assert not wrong, "\n\n".join(wrong)

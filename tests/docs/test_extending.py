@@ -25,8 +25,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     project, points = {}, {}
     for block in blocks(PAGE):
         if block.title == "pyproject.toml":
-            told = tomllib.loads(block.text)["project"]
-            project, points = told, told["entry-points"]
+            output = tomllib.loads(block.text)["project"]
+            project, points = output, output["entry-points"]
         elif block.title is not None:
             path = folder / block.title
             path.parent.mkdir(exist_ok=True)
@@ -57,13 +57,13 @@ COMMANDS = """
 import contextlib, io, json, sys
 from fieldmark.cli.main import main
 
-told = []
+output = []
 for words in json.loads(sys.argv[1]):
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         status = main(words)
-    told.append([status, out.getvalue(), err.getvalue()])
-print(json.dumps(told))
+    output.append([status, out.getvalue(), err.getvalue()])
+print(json.dumps(output))
 """
 
 
@@ -84,9 +84,9 @@ def ran(*commands: tuple[object, ...], site: Path | None) -> list[tuple[int, str
 
 def succeeded(*commands: tuple[object, ...], site: Path | None) -> list[str]:
     """What each command prints; none may fail."""
-    told = ran(*commands, site=site)
-    assert [err for status, _, err in told if status != 0] == []
-    return [out for _, out, _ in told]
+    output = ran(*commands, site=site)
+    assert [err for status, _, err in output if status != 0] == []
+    return [out for _, out, _ in output]
 
 
 @pytest.fixture(scope="module")
@@ -114,9 +114,9 @@ def test_the_commands_know_its_parts(site: Path) -> None:
     )
     assert "tags-sharper" in known
     assert "epsilon" in of_it
-    told = json.loads(plan)
-    assert told["needs"] == ["fieldmark-sharper==0.1.0"]
-    assert told["stages"][1]["losses"] == [{"kind": "poly_bce", "weight": 1.0, "epsilon": 2.0}]
+    output = json.loads(plan)
+    assert output["needs"] == ["fieldmark-sharper==0.1.0"]
+    assert output["stages"][1]["losses"] == [{"kind": "poly_bce", "weight": 1.0, "epsilon": 2.0}]
 
 
 def test_its_parts_train_and_predict(site: Path, plan: Path, photos: Path, tmp_path: Path) -> None:
@@ -135,11 +135,11 @@ def test_its_parts_train_and_predict(site: Path, plan: Path, photos: Path, tmp_p
 
 
 def test_without_the_package_the_error_says_what_to_install(plan: Path) -> None:
-    (status, out, _), (failed, _, told) = ran(("recipes",), ("plan", plan), site=None)
+    (status, out, _), (failed, _, output) = ran(("recipes",), ("plan", plan), site=None)
     assert status == 0
     assert "tags-sharper" not in out
     assert failed != 0
-    problem, *_, fix = told.splitlines()
+    problem, *_, fix = output.splitlines()
     assert "fieldmark-sharper==0.1.0" in fix
     assert fix.startswith("  fix: run `pip install fieldmark-sharper==0.1.0`")
     assert str(plan) in problem

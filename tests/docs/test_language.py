@@ -62,9 +62,13 @@ PHRASES = {
 ALLOWED = {
     ("leg", "specimens/garments.py"),  # of trousers
     ("legs", "specimens/garments.py"),
-    ("twin", "specimens/garments.py"),
+    ("leg", "specimens/test_garments.py"),
+    ("legs", "specimens/test_garments.py"),
+    ("cutoffs", "decisions/label_thresholds.py"),  # parts of random seeds: other text would change measured numbers
+    ("recheck", "identity/rerank_keypoints.py"),
+    ("strangers", "benchmarks/species.py"),
 }
-"""Word and end of the path: another meaning."""
+"""Word and end of the path: another meaning, or part of a seed."""
 
 RETIRED = {word: instead for words, instead in INSTEAD.items() for word in words.split()}
 _PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
@@ -117,7 +121,7 @@ def test_no_retired_word_is_used(path: Path) -> None:
     name = str(path.relative_to(HOME))
     wrong = found(path.read_text(encoding="utf-8"), name=name)
     if path.suffix == ".py":
-        wrong += [one for one in _retired(path.stem, name=name, line=0)]
+        wrong += _retired(path.stem, name=name, line=0)
     assert not wrong, "\n".join(wrong)
 
 

@@ -1,4 +1,4 @@
-"""A server on the loopback that sends what a test says, byte by byte, and a client that asks it."""
+"""A local server that sends the bytes given by a test, and a client that sends requests to it."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ QUICK = Fetching(allow_private=True, obey_robots=False, connect_s=10, gap_s=10, 
 
 
 class Peer:
-    """A server that answers as the test says: ``replies`` in turn, one a question, the last one again and again.
+    """A server that sends ``replies`` in order, one per request; the last one is repeated.
 
-    A reply that ends with None is followed by a hang-up.
+    A number in a reply is a pause in seconds. None closes the connection.
     """
 
     def __init__(self, *replies: Iterable[bytes | float | None]) -> None:
@@ -54,14 +54,14 @@ def with_peer(
     fetching: Fetching = QUICK,
     tls: ssl.SSLContext | None = None,
 ) -> object:
-    """What ``job`` gives, which gets an asker and the peer's address."""
+    """Start the server, call ``job`` with a fetcher and the URL of the server, and return its result."""
 
     async def main() -> object:
         server = await asyncio.start_server(peer, "127.0.0.1", 0, ssl=tls)
         port = server.sockets[0].getsockname()[1]
         try:
-            async with Fetcher(fetching, aside=folder) as asker:
-                return await job(asker, f"http{'s' if tls else ''}://127.0.0.1:{port}/a.jpg")
+            async with Fetcher(fetching, aside=folder) as fetcher:
+                return await job(fetcher, f"http{'s' if tls else ''}://127.0.0.1:{port}/a.jpg")
         finally:
             server.close()
 
@@ -69,11 +69,11 @@ def with_peer(
 
 
 def one(peer: Peer, folder: Path, **more) -> HttpAnswer | Failed:
-    """What comes of one question."""
+    """Return the result of one request."""
 
-    async def job(asker: Fetcher, url: str) -> HttpAnswer | Failed:
+    async def job(fetcher: Fetcher, url: str) -> HttpAnswer | Failed:
         try:
-            return await asker.ask(url, key=7)
+            return await fetcher.ask(url, key=7)
         except Failed as failed:
             return failed
 

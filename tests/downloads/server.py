@@ -1,4 +1,4 @@
-"""A small web of bad hosts on the loopback: every way in which an address may fail, and counts of who was asked."""
+"""A local server with faulty URLs: every kind of failure, and counts of the requests."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PAGE = b"<!DOCTYPE html><html><head><title>Page not found</title></head><body>So
 
 
 def drawn(number: int, *, size: tuple[int, int] = (96, 64), quality: int = 85) -> bytes:
-    """A JPEG of its own for each number."""
+    """Return a different JPEG for each number."""
     chance = np.random.default_rng(number)
     coarse = Image.fromarray(chance.integers(0, 255, (6, 8, 3), dtype=np.uint8)).resize(size)
     file = io.BytesIO()
@@ -34,23 +34,23 @@ def drawn(number: int, *, size: tuple[int, int] = (96, 64), quality: int = 85) -
 
 @cache
 def bomb() -> bytes:
-    """A few kilobytes that unpack to twenty megabytes."""
+    """Return a few kilobytes that decompress to twenty megabytes."""
     return gzip.compress(bytes(20 * 2**20), 1)
 
 
 @cache
 def wide() -> bytes:
-    """A small file of twelve million pixels."""
+    """Return a small JPEG with twelve million pixels."""
     return drawn(0, size=(4000, 3000), quality=20)
 
 
 class BadWeb:
-    """A server in a thread; ``url("truncated", 7)`` is the address of a photo 7 that comes truncated.
+    """A server in a thread; ``url("truncated", 7)`` is the URL of photo 7, which is sent truncated.
 
     Args:
-        photo: The bytes of a photo by its number.
-        patience_s: How long a slow answer takes.
-        robots: The text of robots.txt; None: there is none.
+        photo: Returns the bytes of a photo by its number.
+        patience_s: Duration of a slow response in seconds.
+        robots: Text of robots.txt; None if the file does not exist.
     """
 
     def __init__(
@@ -70,7 +70,9 @@ class BadWeb:
 
     def __enter__(self) -> Self:
         bomb(), wide()
-        logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)  # clients that leave early are the point here
+        logging.getLogger("aiohttp.server").setLevel(
+            logging.CRITICAL
+        )  # hides errors about clients that disconnect early
         self._thread.start()
         assert self._ready.wait(10)
         return self
@@ -82,7 +84,7 @@ class BadWeb:
         self._thread.join(10)
 
     def serve(self) -> None:
-        """Serve in this process, for ever; the port is printed."""
+        """Serve in this process until it is killed; print the port."""
         self._thread.start()
         assert self._ready.wait(10)
         sys.stdout.write(f"{self.port}\n")
@@ -97,7 +99,7 @@ class BadWeb:
         self._cut = asyncio.Event()
         app = web.Application()
         app.router.add_get("/robots.txt", self._robots)
-        app.router.add_get("/asked.json", self._told)
+        app.router.add_get("/asked.json", self._counts)
         app.router.add_get("/{kind}/{number}.jpg", self._answer)
         runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.2)
         await runner.setup()
@@ -114,7 +116,7 @@ class BadWeb:
         self.robots_headers.append(dict(request.headers))
         return web.Response(text=self.robots) if self.robots is not None else web.Response(status=404)
 
-    async def _told(self, request: web.Request) -> web.Response:
+    async def _counts(self, request: web.Request) -> web.Response:
         return web.json_response(self.asked)
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
@@ -153,7 +155,7 @@ class BadWeb:
         return web.Response(body=PAGE, content_type="text/html")
 
     async def _liar(self, request: web.Request, number: int, time: int) -> web.StreamResponse:
-        return self._jpeg(b"these are words and no picture at all\n" * 20)
+        return self._jpeg(b"this is text and not a picture at all\n" * 20)
 
     async def _nothing(self, request: web.Request, number: int, time: int) -> web.StreamResponse:
         return self._jpeg(b"")
@@ -258,7 +260,7 @@ class BadWeb:
         every_s: float = 0.0,
         then_wait: bool = False,
     ) -> web.StreamResponse:
-        """Bytes without the care of the framework: a wrong length, one by one, or never the rest."""
+        """Send raw bytes: with a wrong length, one by one, or without the rest."""
         transport = request.transport
         assert transport is not None
         head = f"HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\nContent-Length: {length or len(content)}\r\n\r\n"
@@ -277,7 +279,7 @@ class BadWeb:
         return web.Response()
 
     async def _wait(self, seconds: float) -> None:
-        """As long, or until the server stops."""
+        """Wait for some seconds or until the server stops."""
         try:
             await asyncio.wait_for(self._cut.wait(), seconds)
         except TimeoutError:
@@ -285,7 +287,7 @@ class BadWeb:
 
 
 class Names(AbstractResolver):
-    """Answers for names, one after the other."""
+    """A DNS resolver that returns given lists of IP addresses in order."""
 
     def __init__(self, *answers: list[str]) -> None:
         self.answers = list(answers)

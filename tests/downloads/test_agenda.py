@@ -1,4 +1,4 @@
-"""Whose turn it is: limits, waits, fair turns."""
+"""Schedule of requests: limits, waits, fair turns."""
 
 from fieldmark.downloads.agenda import Agenda
 
@@ -25,7 +25,7 @@ def test_hosts_take_turns_and_none_has_more_than_its_share() -> None:
     assert agenda.n_waiting == 2
 
 
-def test_nothing_begins_before_its_time() -> None:
+def test_no_job_starts_before_its_time() -> None:
     agenda: Agenda[str] = Agenda(n_a_host=8)
     agenda.add("late", host="a", at=9.0)
     agenda.add("soon", host="a", at=5.0)
@@ -39,7 +39,7 @@ def test_nothing_begins_before_its_time() -> None:
     assert agenda.take(20.0) is None
 
 
-def test_a_host_may_ask_for_time_between_two_questions() -> None:
+def test_a_host_may_require_time_between_two_requests() -> None:
     agenda: Agenda[str] = Agenda(n_a_host=8)
     agenda.host("a").every_s = 2.0
     for name in ("one", "two"):
@@ -49,7 +49,7 @@ def test_a_host_may_ask_for_time_between_two_questions() -> None:
     assert taken(agenda, 3.0) == ["two"]
 
 
-def test_a_closed_host_hands_all_out_at_once() -> None:
+def test_a_closed_host_returns_all_jobs_at_once() -> None:
     agenda: Agenda[str] = Agenda(n_a_host=1)
     agenda.add("one", host="a", at=100.0)
     agenda.add("two", host="a", at=200.0)

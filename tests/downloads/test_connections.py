@@ -1,4 +1,4 @@
-"""Connections: answers of every shape, connections that are kept or break, and limits on bytes and time."""
+"""Connections: valid and invalid responses, reused and broken connections, limits on bytes and time."""
 
 import asyncio
 import io
@@ -48,13 +48,13 @@ FAILED = {
 
 
 @pytest.mark.parametrize("shape", WHOLE)
-def test_answers_of_every_shape(shape: str, tmp_path: Path) -> None:
+def test_valid_responses(shape: str, tmp_path: Path) -> None:
     found = one(Peer(WHOLE[shape]), tmp_path)
     assert (found.status, found.body) == (200, b"abc")
 
 
 @pytest.mark.parametrize("cause", FAILED)
-def test_what_is_no_answer_has_its_cause(cause: str, tmp_path: Path) -> None:
+def test_invalid_responses_have_their_cause(cause: str, tmp_path: Path) -> None:
     began = time.monotonic()
     found = one(Peer(FAILED[cause]), tmp_path)
     assert isinstance(found, Failed)
@@ -63,19 +63,19 @@ def test_what_is_no_answer_has_its_cause(cause: str, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_a_photo_that_is_as_it_was_has_no_body(tmp_path: Path) -> None:
+def test_an_unchanged_photo_has_no_body(tmp_path: Path) -> None:
     found = one(Peer((b"HTTP/1.1 304 Not Modified\r\nContent-Length: 9999999\r\n\r\n",)), tmp_path)
     assert (found.status, found.body) == (304, b"")
 
 
-def test_a_connection_is_used_again(tmp_path: Path) -> None:
+def test_a_connection_is_reused(tmp_path: Path) -> None:
     peer = Peer((OK,), (b"HTTP/1.1 404 No\r\nContent-Length: 2\r\n\r\nno",), (OK,))
 
-    async def job(asker: Fetcher, url: str) -> list[object]:
+    async def job(fetcher: Fetcher, url: str) -> list[object]:
         found: list[object] = []
         for _ in range(5):
             try:
-                found.append((await asker.ask(url, key=1)).body)
+                found.append((await fetcher.ask(url, key=1)).body)
             except Failed as failed:
                 found.append(failed.cause.name)
         return found
@@ -84,71 +84,71 @@ def test_a_connection_is_used_again(tmp_path: Path) -> None:
     assert peer.n_connections == 1
 
 
-def test_a_kept_connection_that_was_closed_costs_nothing(tmp_path: Path) -> None:
-    """The host hangs up between two questions, or just when the second comes."""
+def test_a_closed_idle_connection_causes_no_failure(tmp_path: Path) -> None:
+    """The host closes the connection between two requests, or at the second request."""
     for first in ((OK, None), (OK,)):
         peer = Peer(first, *([] if None in first else [(None,)]), (OK,))
 
-        async def job(asker: Fetcher, url: str) -> list[object]:
-            return [(await asker.ask(url, key=1)).body for _ in range(3)]
+        async def job(fetcher: Fetcher, url: str) -> list[object]:
+            return [(await fetcher.ask(url, key=1)).body for _ in range(3)]
 
         assert with_peer(peer, tmp_path, job) == [b"abc"] * 3
         assert peer.n_connections > 1
 
 
 @pytest.mark.parametrize("unasked", [b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil", b"HTTP/1.1 200 OK\r\nX: y"])
-def test_what_comes_unasked_is_no_answer(unasked: bytes, tmp_path: Path) -> None:
-    """Bytes sent before the question must not pass for its answer."""
+def test_data_before_a_request_is_not_its_response(unasked: bytes, tmp_path: Path) -> None:
+    """Bytes sent before a request must not be used as its response."""
     peer = Peer((OK, 0.05, unasked), (OK,))
 
-    async def job(asker: Fetcher, url: str) -> list[object]:
-        found = [(await asker.ask(url, key=1)).body]
+    async def job(fetcher: Fetcher, url: str) -> list[object]:
+        found = [(await fetcher.ask(url, key=1)).body]
         await asyncio.sleep(0.3)
-        return [*found, (await asker.ask(url, key=1)).body]
+        return [*found, (await fetcher.ask(url, key=1)).body]
 
     assert with_peer(peer, tmp_path, job) == [b"abc", b"abc"]
     assert peer.n_connections == 2
 
 
-def test_few_connections_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_idle_connections_is_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "IDLE_S", 1.5)
 
-    async def job(asker: Fetcher, url: str) -> tuple[int, int]:
-        await asyncio.gather(*(asker.ask(url, key=at) for at in range(6)))
+    async def job(fetcher: Fetcher, url: str) -> tuple[int, int]:
+        await asyncio.gather(*(fetcher.ask(url, key=at) for at in range(6)))
         await asyncio.sleep(0.6)
-        n_idle = len(asker._connector.opened)
+        n_idle = len(fetcher._connector.opened)
         await asyncio.sleep(3.0)
-        return n_idle, len(asker._connector.opened)
+        return n_idle, len(fetcher._connector.opened)
 
     peer = Peer((0.1, OK))
     assert with_peer(peer, tmp_path, job, fetching=QUICK.model_copy(update={"n_at_once": 4})) == (4, 0)
 
 
-def test_what_a_host_said_cannot_add_lines_to_a_question(tmp_path: Path) -> None:
+def test_headers_of_a_host_cannot_add_lines_to_a_request(tmp_path: Path) -> None:
     peer = Peer((OK,))
 
-    async def job(asker: Fetcher, url: str) -> None:
-        await asker.ask(url, key=1, known=Known('"a"\r\nX-Evil: 1', "Fri, 31 Dec 1999 23:59:59 GMT"))
-        await asker.ask(url.replace("a.jpg", "%0d%0aX-Evil:%201"), key=1)
+    async def job(fetcher: Fetcher, url: str) -> None:
+        await fetcher.ask(url, key=1, known=Known('"a"\r\nX-Evil: 1', "Fri, 31 Dec 1999 23:59:59 GMT"))
+        await fetcher.ask(url.replace("a.jpg", "%0d%0aX-Evil:%201"), key=1)
 
     with_peer(peer, tmp_path, job)
     assert b"If-Modified-Since: Fri, 31 Dec 1999 23:59:59 GMT\r\n" in peer.heads[0]
     assert not [head for head in peer.heads if b"\nX-Evil" in head]
 
 
-def test_a_long_body_goes_to_the_disk(tmp_path: Path) -> None:
+def test_a_long_body_is_written_to_disk(tmp_path: Path) -> None:
     body = bytes(range(256)) * 1500
     found = one(Peer((b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body), body)), tmp_path)
     assert found.body == tmp_path / "7.part"
     assert found.body.read_bytes() == body
 
 
-def test_trickles_are_read_now_and_then_and_end_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_data_is_read_rarely_and_ends_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     n_reads, true = 0, connections.Connection.data_received
 
     def counted(connection: connections.Connection, data: bytes) -> None:
         nonlocal n_reads
-        n_reads += bool(data)  # aiohttp calls it without data to go on after a pause
+        n_reads += bool(data)  # aiohttp calls it without data to continue after a pause
         true(connection, data)
 
     monkeypatch.setattr(connections.Connection, "data_received", counted)
@@ -165,13 +165,13 @@ def test_trickles_are_read_now_and_then_and_end_in_time(tmp_path: Path, monkeypa
     assert n_reads < 20
 
 
-def test_an_answer_in_many_small_parts_does_not_hold_up_the_next(tmp_path: Path) -> None:
+def test_a_response_in_many_small_parts_does_not_delay_the_next(tmp_path: Path) -> None:
     parts = [part for byte in b"abcdefghi" for part in (bytes([byte]), 0.01)]
     peer = Peer((b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", 0.01, *parts), (OK,))
 
-    async def job(asker: Fetcher, url: str) -> float:
+    async def job(fetcher: Fetcher, url: str) -> float:
         began = time.monotonic()
-        while (await asker.ask(url, key=1)).body != b"abc":
+        while (await fetcher.ask(url, key=1)).body != b"abc":
             began = time.monotonic()
         return time.monotonic() - began
 
@@ -179,7 +179,7 @@ def test_an_answer_in_many_small_parts_does_not_hold_up_the_next(tmp_path: Path)
     assert peer.n_connections == 1
 
 
-def test_a_body_without_a_length_that_breaks_off_is_not_whole(tmp_path: Path) -> None:
+def test_a_body_without_a_length_that_breaks_off_is_incomplete(tmp_path: Path) -> None:
     async def resets(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\n\r\nabc")
@@ -192,8 +192,8 @@ def test_a_body_without_a_length_that_breaks_off_is_not_whole(tmp_path: Path) ->
     assert (found.cause.name, found.status) == ("truncated", 200)
 
 
-def test_our_own_slowness_is_not_held_against_others() -> None:
-    """What arrived while the event loop was held up for two seconds is read still; nothing else comes late."""
+def test_a_blocked_event_loop_does_not_cause_a_timeout() -> None:
+    """Data that arrived while the event loop was blocked for two seconds is still read."""
 
     async def main(hold: Callable[[], Awaitable[None]]) -> bool:
         try:
@@ -205,7 +205,7 @@ def test_our_own_slowness_is_not_held_against_others() -> None:
 
     async def busy() -> None:
         await asyncio.sleep(0.1)
-        time.sleep(2.0)  # the loop is held up
+        time.sleep(2.0)  # blocks the event loop
         await asyncio.sleep(0.1)
 
     async def waiting() -> None:
@@ -231,8 +231,8 @@ def test_encryption_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert one(Peer((OK,)), tmp_path, tls=tls).body == b"abc"
 
 
-def test_every_cut_is_found_at_an_eighth_of_the_size(tmp_path: Path) -> None:
-    """The decoder makes few pixels, but goes through all bytes, of plain and of progressive JPEGs."""
+def test_every_truncation_is_found_at_an_eighth_of_the_size(tmp_path: Path) -> None:
+    """The decoder returns few pixels, but reads all bytes of baseline and progressive JPEGs."""
     file = io.BytesIO()
     with Image.open(io.BytesIO(drawn(3, size=(288, 216)))) as photo:
         photo.save(file, "JPEG", progressive=True)
@@ -243,14 +243,14 @@ def test_every_cut_is_found_at_an_eighth_of_the_size(tmp_path: Path) -> None:
             with pytest.raises(Failed) as caught:
                 laid_aside(recognised(answer, fetching=QUICK), image="a", aside=tmp_path, fetching=QUICK)
             assert caught.value.cause.name == "truncated"
-    seen = recognised(HttpAnswer(200, data, "", "image/jpeg", None, None), fetching=QUICK)
-    assert seen.is_quick
-    kept = laid_aside(seen, image="a", aside=tmp_path, fetching=QUICK)
+    sniffed = recognised(HttpAnswer(200, data, "", "image/jpeg", None, None), fetching=QUICK)
+    assert sniffed.is_quick
+    kept = laid_aside(sniffed, image="a", aside=tmp_path, fetching=QUICK)
     assert Path(kept.aside).read_bytes() == data
 
 
-def test_what_takes_long_is_not_done_at_once(tmp_path: Path) -> None:
-    """Many pixels in few bytes, and many scans."""
+def test_slow_photos_are_not_quick(tmp_path: Path) -> None:
+    """Photos with many pixels in few bytes, compressed bodies and large bodies take long."""
     wide = recognised(HttpAnswer(200, drawn(0, size=(1200, 1000), quality=1), "", "", None, None), fetching=QUICK)
     assert len(wide.data) <= 2**16
     assert not wide.is_quick

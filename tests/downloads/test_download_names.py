@@ -1,4 +1,4 @@
-"""File names from ids: safe anywhere, never the same for two ids."""
+"""File names from ids: valid on every file system, and unique."""
 
 import re
 
@@ -39,7 +39,7 @@ DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)")
 
 
 @pytest.mark.parametrize("image", NASTY)
-def test_nasty_ids_get_harmless_names(image: str) -> None:
+def test_unsafe_ids_get_safe_names(image: str) -> None:
     found = place_of(image, "JPEG")
     assert SAFE.fullmatch(found)
     name = found.rpartition("/")[2]
@@ -55,7 +55,7 @@ def test_no_two_ids_share_a_name_on_a_disk_that_ignores_case(images: list[str]) 
     assert all(SAFE.fullmatch(place_of(image, "JPEG")) for image in images)
 
 
-def test_plain_ids_keep_their_name_and_versions_have_their_own() -> None:
+def test_plain_ids_are_unchanged_and_versions_are_numbered() -> None:
     assert stem("0042_1-a.b") == "0042_1-a.b"
     assert place_of("0042", "PNG").endswith("/0042.png")
     assert place_of("0042", "JPEG", version=2).endswith("/0042~v2.jpg")

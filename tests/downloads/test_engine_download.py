@@ -1,4 +1,4 @@
-"""A whole download from a web of bad hosts: what comes, why the rest does not, and how politely it was asked."""
+"""Complete downloads from a server with faulty URLs: photos, causes of failures, limits of requests."""
 
 import asyncio
 import io
@@ -38,7 +38,7 @@ def web() -> Iterator[BadWeb]:
 
 
 class Here:
-    """Downloads of one folder."""
+    """A folder with downloads."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -51,7 +51,7 @@ class Here:
 
     def rows(self, what: str) -> dict[str, tuple]:
         with sqlite3.connect(self.out / "journal.sqlite") as db:
-            found = {row[0]: row[1:] for row in db.execute(f"SELECT image, {what} FROM address")}  # noqa: S608 - our own words
+            found = {row[0]: row[1:] for row in db.execute(f"SELECT image, {what} FROM address")}  # noqa: S608 - fixed names
         db.close()
         return found
 
@@ -88,14 +88,14 @@ PLANNED = {
 }
 
 
-def test_each_address_ends_as_it_must_and_a_second_run_asks_only_for_failures(web: BadWeb, here: Here) -> None:
+def test_every_url_has_its_result_and_a_second_run_requests_only_failures(web: BadWeb, here: Here) -> None:
     urls = {kind: web.url(kind, 1) for kind in PLANNED}
     urls |= {"far": web.url("away", 7), "odd": "ftp://example.org/a.jpg"}
     found = here.get(urls)
-    noted = here.rows("state, cause, status")
-    assert noted.pop("far") == ("failed", "too_many_redirects", 302)
-    assert noted.pop("odd")[:2] == ("gone", "bad_address")
-    assert noted == PLANNED
+    results = here.rows("state, cause, status")
+    assert results.pop("far") == ("failed", "too_many_redirects", 302)
+    assert results.pop("odd")[:2] == ("gone", "bad_address")
+    assert results == PLANNED
     assert (found.tally.n_new, found.holdings.n_here, found.holdings.n_wanted) == (5, 5, len(urls))
     assert found.holdings.causes == dict(Counter(cause for _, cause, _ in PLANNED.values() if cause)) | {
         "too_many_redirects": 1,
@@ -124,8 +124,8 @@ def test_slow_answers_end_in_time(web: BadWeb, here: Here) -> None:
     assert time.monotonic() - began < 15
 
 
-def test_no_way_leads_into_private_networks(web: BadWeb, here: Here) -> None:
-    """By number, by name, by redirect, or by a name whose answer changes (the first one is what is connected to)."""
+def test_private_networks_are_never_requested(web: BadWeb, here: Here) -> None:
+    """Not by IP address, by name, by redirect, or by a name whose DNS answer changes."""
     guarded = QUICK.model_copy(update={"allow_private": False})
     urls = {
         "number": web.url("ok"),
@@ -140,7 +140,7 @@ def test_no_way_leads_into_private_networks(web: BadWeb, here: Here) -> None:
 
 
 def test_redirects_are_checked_like_first_addresses(web: BadWeb, here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The loopback plays a public number here, and 10.0.0.1 a private one."""
+    """In this test the loopback counts as public, and 10.0.0.1 as private."""
     from fieldmark.downloads import addresses
 
     true = addresses.is_public
@@ -165,7 +165,7 @@ def test_redirects_are_checked_like_first_addresses(web: BadWeb, here: Here, mon
     }
 
 
-def test_the_hosts_wishes_are_obeyed(here: Here) -> None:
+def test_robots_txt_is_obeyed(here: Here) -> None:
     with BadWeb(robots="User-agent: *\nDisallow: /soft\nDisallow: /ok/2\n") as web:
         urls = {"a": web.url("ok", 1), "b": web.url("ok", 2), "c": web.url("soft")}
         here.get(urls)
@@ -175,14 +175,14 @@ def test_the_hosts_wishes_are_obeyed(here: Here) -> None:
         assert here.rows("cause") == {"a": (None,), "b": (None,), "c": ("web_page",)}
 
 
-def test_a_host_that_asks_for_time_gets_it(web: BadWeb, here: Here) -> None:
+def test_retry_after_is_obeyed(web: BadWeb, here: Here) -> None:
     began = time.monotonic()
     here.get({"a": web.url("busy")})
     assert time.monotonic() - began > 0.9
     assert here.rows("state, tries") == {"a": ("done", 2)}
 
 
-def test_a_host_that_asks_for_a_day_is_left_alone(web: BadWeb, here: Here) -> None:
+def test_a_host_that_asks_for_a_day_gets_no_more_requests(web: BadWeb, here: Here) -> None:
     urls = {str(at): web.url("peace", at) for at in range(40)}
     here.get(urls, QUICK.model_copy(update={"n_a_host": 1}))
     causes = Counter(cause for (cause,) in here.rows("cause").values())
@@ -190,7 +190,7 @@ def test_a_host_that_asks_for_a_day_is_left_alone(web: BadWeb, here: Here) -> No
     assert {state for (state,) in here.rows("state").values()} == {"failed"}
 
 
-def test_a_dead_host_is_given_up_and_named(here: Here) -> None:
+def test_a_host_that_is_down_gets_few_requests(here: Here) -> None:
     urls = {str(at): f"http://127.0.0.1:9/{at}.jpg" for at in range(60)}
     found = here.get(urls, QUICK.model_copy(update={"n_a_host": 2, "tries": 1, "obey_robots": False}))
     causes = Counter(cause for (cause,) in here.rows("cause").values())
@@ -199,12 +199,12 @@ def test_a_dead_host_is_given_up_and_named(here: Here) -> None:
     assert found.tally.n_asked < 20
 
 
-def test_few_at_one_host(web: BadWeb, here: Here) -> None:
+def test_requests_to_one_host_are_limited(web: BadWeb, here: Here) -> None:
     here.get({str(at): web.url("slowish", at) for at in range(30)}, QUICK.model_copy(update={"n_a_host": 3}))
     assert web.most_at_once == 3
 
 
-def test_what_is_sent(web: BadWeb, here: Here) -> None:
+def test_sent_headers(web: BadWeb, here: Here) -> None:
     here.get({"a": web.url("ok")})
     assert web.headers[-1]["User-Agent"].startswith("fieldmark/")
     assert web.headers[-1]["Accept-Encoding"] == "identity"
@@ -216,7 +216,7 @@ def test_what_is_sent(web: BadWeb, here: Here) -> None:
     assert (first["Cookie"], "Cookie" in second) == ("secret=1", False)
 
 
-def test_further_addresses_are_tried_in_order(web: BadWeb, here: Here) -> None:
+def test_further_urls_are_tried_in_order(web: BadWeb, here: Here) -> None:
     mirrors = QUICK.model_copy(update={"mirrors": (Mirror(pattern="/gone/", replacement="/ok/"),)})
     urls = {"a": [web.url("missing", 1), web.url("ok", 2), web.url("ok", 3)], "b": [web.url("gone", 4)]}
     here.get(urls, mirrors)
@@ -235,7 +235,7 @@ def test_further_addresses_are_tried_in_order(web: BadWeb, here: Here) -> None:
     assert not web.asked - before
 
 
-def test_all_again_notices_what_changed_and_what_died(web: BadWeb, here: Here) -> None:
+def test_again_all_finds_changed_and_lost_photos(web: BadWeb, here: Here) -> None:
     urls = {
         "same": web.url("ok"),
         "tagged": web.url("tagged", 1),
@@ -259,7 +259,7 @@ def test_all_again_notices_what_changed_and_what_died(web: BadWeb, here: Here) -
     assert "other picture" in again.page.read_text()
 
 
-def test_the_share_lost_a_day_is_losses_by_days_watched(web: BadWeb, here: Here) -> None:
+def test_the_share_lost_per_day_is_losses_by_observed_days(web: BadWeb, here: Here) -> None:
     urls = {str(at): web.url("ok", at) for at in range(9)} | {"dead": web.url("mortal")}
     here.get(urls)
     with sqlite3.connect(here.out / "journal.sqlite") as db:
@@ -268,12 +268,12 @@ def test_the_share_lost_a_day_is_losses_by_days_watched(web: BadWeb, here: Here)
     assert here.get(urls, again="all").holdings.survival.a_day == pytest.approx(1 / 200, rel=1e-3)
 
 
-def test_one_picture_under_two_ids_is_told(web: BadWeb, here: Here) -> None:
+def test_one_picture_with_two_ids_is_listed(web: BadWeb, here: Here) -> None:
     found = here.get({"b": web.url("ok", 1), "a": web.url("packed", 1), "c": web.url("ok", 2)})
     assert found.holdings.duplicates == (("a", "b"),)
 
 
-def test_a_manifest_lets_others_get_and_verify_the_same_set(web: BadWeb, here: Here, tmp_path: Path) -> None:
+def test_a_manifest_reproduces_and_verifies_a_download(web: BadWeb, here: Here, tmp_path: Path) -> None:
     urls = {"a": web.url("ok", 1), "b": web.url("changed", 2), "c": web.url("ok", 3)}
     here.get(urls)
     manifest = here.out / "manifest.csv"
@@ -287,7 +287,7 @@ def test_a_manifest_lets_others_get_and_verify_the_same_set(web: BadWeb, here: H
     assert fieldmark.download(manifest, out=tmp_path / "third", fetching=QUICK).holdings.n_here == 3
 
 
-def test_smaller_photos_without_notes(web: BadWeb, here: Here) -> None:
+def test_resized_photos(web: BadWeb, here: Here) -> None:
     here.get({"a": web.url("ok", 1)}, QUICK.model_copy(update={"resize_px": 48}))
     with Image.open(here.file("a")) as photo:
         assert photo.size == (48, 32)
@@ -319,7 +319,7 @@ def test_shards_hold_each_photo_once(web: BadWeb, here: Here) -> None:
     assert all(name.count(".") == 1 for name in names)
 
 
-def test_the_table_can_be_trained_on(web: BadWeb, tmp_path: Path) -> None:
+def test_the_table_is_read_as_a_collection(web: BadWeb, tmp_path: Path) -> None:
     table = tmp_path / "t.csv"
     table.write_text(
         f"id,url,labels\nA,{web.url('ok', 1)},red|blue\nb,{web.url('missing')},red\nc,{web.url('ok', 2)},blue\n"
@@ -333,7 +333,7 @@ def test_the_table_can_be_trained_on(web: BadWeb, tmp_path: Path) -> None:
     assert "not_found" in (tmp_path / "out" / "failures.csv").read_text()
 
 
-def test_no_password_leaves_the_journal(web: BadWeb, here: Here) -> None:
+def test_passwords_are_only_in_the_journal(web: BadWeb, here: Here) -> None:
     url = web.url("ok", host="me:secret42@127.0.0.1")
     here.get({"a": url, "b": url.replace("/ok/", "/missing/")})
     assert "Authorization" in web.headers[-1]
@@ -342,7 +342,7 @@ def test_no_password_leaves_the_journal(web: BadWeb, here: Here) -> None:
     assert not [path for path in written if b"secret42" in path.read_bytes()]
 
 
-def test_works_where_a_loop_runs_already(web: BadWeb, here: Here) -> None:
+def test_a_download_works_inside_a_running_event_loop(web: BadWeb, here: Here) -> None:
     async def notebook() -> Downloaded:
         return here.get({"a": web.url("ok")})
 

@@ -1,4 +1,4 @@
-"""The journal: kills at any moment, files that vanish, folders that are something else."""
+"""The journal: kills at any time, missing files, folders with other content."""
 
 import json
 import signal
@@ -21,7 +21,7 @@ URLS = {name: [(f"http://h.org/{name}.jpg", 0)] for name in ("a", "b", "c")}
 
 
 def arrived(journal: Journal, name: str, content: bytes) -> Note:
-    """A photo that lies aside, and the note about it."""
+    """Return the record of a photo in a temporary file."""
     (row,) = next(rows for rows in journal.to_ask("failed") if rows[0].image == name)
     file = place_of(name, "JPEG")
     aside = journal.aside / Path(file).name
@@ -29,8 +29,8 @@ def arrived(journal: Journal, name: str, content: bytes) -> Note:
     return Note(row, 1.0, 1, 200, CheckedPhoto("0" * 64, len(content), 9, 9, file, str(aside), "0" * 64), Known())
 
 
-def test_what_arrived_is_put_in_place_after_a_kill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Killed between the journal's commit and the move."""
+def test_arrived_photos_are_moved_after_a_kill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process is killed between the commit of the journal and the move of the file."""
     import fieldmark.downloads.journal as module
 
     with Journal(tmp_path / "out") as journal:
@@ -52,7 +52,7 @@ def test_what_arrived_is_put_in_place_after_a_kill(tmp_path: Path, monkeypatch: 
         assert [path.name for path in journal.aside.iterdir()] == ["lock"]
 
 
-def test_done_only_once_it_is_in_its_place(tmp_path: Path) -> None:
+def test_a_photo_is_done_only_after_the_move(tmp_path: Path) -> None:
     with Journal(tmp_path / "out") as journal:
         journal.want(URLS)
         journal.note([arrived(journal, "a", b"whole")], visit=1, at=1.0)
@@ -63,7 +63,7 @@ def test_done_only_once_it_is_in_its_place(tmp_path: Path) -> None:
         assert journal.rows("SELECT state FROM address ORDER BY image") == [("done",), ("done",), ("waiting",)]
 
 
-def test_a_photo_that_vanished_is_wanted_again(tmp_path: Path) -> None:
+def test_a_missing_photo_is_requested_again(tmp_path: Path) -> None:
     with Journal(tmp_path / "out") as journal:
         journal.want(URLS)
         journal.note([arrived(journal, "a", b"whole")], visit=1, at=1.0)
@@ -73,7 +73,7 @@ def test_a_photo_that_vanished_is_wanted_again(tmp_path: Path) -> None:
         assert {rows[0].image for rows in journal.to_ask("failed")} == {"a", "b", "c"}
 
 
-def test_addresses_that_the_table_no_longer_names_are_kept_but_not_asked(tmp_path: Path) -> None:
+def test_urls_removed_from_the_table_are_kept_but_not_requested(tmp_path: Path) -> None:
     with Journal(tmp_path / "out") as journal:
         journal.want(URLS)
         journal.want({"a": URLS["a"], "d": [("http://h.org/d.jpg", 0)]})
@@ -81,7 +81,7 @@ def test_addresses_that_the_table_no_longer_names_are_kept_but_not_asked(tmp_pat
         assert len(journal.rows("SELECT * FROM address")) == 4
 
 
-def test_other_folders_are_left_alone(tmp_path: Path) -> None:
+def test_folders_with_other_content_are_rejected(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("dear diary")
     with pytest.raises(RunError) as caught:
         Journal(tmp_path)
@@ -89,10 +89,10 @@ def test_other_folders_are_left_alone(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
-def test_two_at_once_and_a_damaged_journal_are_refused(tmp_path: Path) -> None:
+def test_a_second_process_and_a_damaged_journal_are_rejected(tmp_path: Path) -> None:
     with Journal(tmp_path / "out"), pytest.raises(RunError) as caught:
         Journal(tmp_path / "out")
-    assert "wait for it" in caught.value.fix
+    assert "wait until it ends" in caught.value.fix
     for path in (tmp_path / "out").glob(f"{FILE}*"):
         path.write_bytes(b"rot" * 5000)
     with pytest.raises(RunError) as caught:
@@ -101,7 +101,7 @@ def test_two_at_once_and_a_damaged_journal_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_three_kills_lose_nothing_that_was_whole(tmp_path: Path) -> None:
+def test_three_kills_lose_no_complete_photo(tmp_path: Path) -> None:
     with BadWeb() as web:
         n, table, out = 600, tmp_path / "t.json", tmp_path / "out"
         images = [{"id": f"{at:04d}", "url": web.url("slowish", at)} for at in range(n)]

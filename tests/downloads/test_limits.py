@@ -1,4 +1,4 @@
-"""Hosts that never finish: each answer ends within its bytes and its time, and says why."""
+"""Hosts that never finish: every request ends within its limits of bytes and time, with its cause."""
 
 import asyncio
 import time
@@ -15,7 +15,7 @@ from fieldmark.downloads.connections import MAX_FRAMING, MAX_HEAD, READ_SIZE, Co
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
-FLOODS: dict[str, tuple[str, Iterable[bytes]]] = {
+ENDLESS: dict[str, tuple[str, Iterable[bytes]]] = {
     "interim answers": ("bad_answer, None", repeat(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" * 100)),
     "empty lines": ("bad_answer, None", repeat(b"\r\n" * 2000)),
     "a status line": ("bad_answer, None", chain([b"HTTP/1.1 200 "], repeat(b"O" * 4096))),
@@ -43,7 +43,7 @@ SLOW: dict[str, Callable[[], Iterable[bytes | float]]] = {
 
 @pytest.fixture
 def n_read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The sizes of what the client reads."""
+    """Sizes of the data that the client reads."""
     sizes, true = [], Connection.data_received
 
     def counted(connection: Connection, data: bytes) -> None:
@@ -54,10 +54,10 @@ def n_read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return sizes
 
 
-@pytest.mark.parametrize("flood", FLOODS)
-def test_floods_are_cut_off_after_few_bytes(flood: str, tmp_path: Path, n_read: list[int]) -> None:
+@pytest.mark.parametrize("endless", ENDLESS)
+def test_endless_responses_end_after_few_bytes(endless: str, tmp_path: Path, n_read: list[int]) -> None:
     began = time.monotonic()
-    expected, parts = FLOODS[flood]
+    expected, parts = ENDLESS[endless]
     found = one(Peer(parts), tmp_path)
     assert isinstance(found, Failed)
     assert f"{found.cause.name}, {found.status}" == expected
@@ -67,8 +67,8 @@ def test_floods_are_cut_off_after_few_bytes(flood: str, tmp_path: Path, n_read: 
     assert not list(tmp_path.iterdir())
 
 
-def test_what_is_still_proper_passes(tmp_path: Path) -> None:
-    """Long headers, an interim answer, chunks of 256 bytes without end, an extension and trailers."""
+def test_unusual_but_valid_responses_are_accepted(tmp_path: Path) -> None:
+    """Long headers, an interim response, many chunks of 256 bytes, an extension and trailers."""
     body = bytes(range(256)) * 3000
     chunks = b"".join(b"100\r\n" + body[at : at + 256] + b"\r\n" for at in range(0, len(body), 256))
     interim = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
@@ -81,15 +81,15 @@ def test_what_is_still_proper_passes(tmp_path: Path) -> None:
         assert found.body.read_bytes() == body + b"z"
 
 
-def test_slow_answers_end_in_time_under_load(tmp_path: Path) -> None:
-    """All at once, in an event loop that is blocked again and again: time is wall time."""
+def test_slow_responses_end_in_time_under_load(tmp_path: Path) -> None:
+    """All run at once, in an event loop that is blocked repeatedly: limits are wall time."""
     fetching = QUICK.model_copy(update={"total_s": 1.5, "gap_s": 20.0})
     took: dict[str, tuple[str, float]] = {}
 
-    async def job(kind: str, asker: Fetcher, url: str) -> None:
+    async def job(kind: str, fetcher: Fetcher, url: str) -> None:
         began = time.monotonic()
         with pytest.raises(Failed) as caught:
-            await asker.ask(url, key=1)
+            await fetcher.ask(url, key=1)
         took[kind] = (caught.value.cause.name, time.monotonic() - began)
 
     async def blocks() -> None:
@@ -100,9 +100,9 @@ def test_slow_answers_end_in_time_under_load(tmp_path: Path) -> None:
     async def main() -> None:
         servers = [await asyncio.start_server(Peer(parts()), "127.0.0.1", 0) for parts in SLOW.values()]
         blocking = asyncio.create_task(blocks())
-        async with Fetcher(fetching, aside=tmp_path) as asker:
+        async with Fetcher(fetching, aside=tmp_path) as fetcher:
             urls = [f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/a.jpg" for server in servers]
-            await asyncio.gather(*(job(kind, asker, url) for kind, url in zip(SLOW, urls, strict=True)))
+            await asyncio.gather(*(job(kind, fetcher, url) for kind, url in zip(SLOW, urls, strict=True)))
         blocking.cancel()
         for server in servers:
             server.close()
@@ -112,8 +112,8 @@ def test_slow_answers_end_in_time_under_load(tmp_path: Path) -> None:
     assert max(seconds for _, seconds in took.values()) < 1.5 + 2.5
 
 
-def test_few_small_chunks_are_parsed_before_a_flood_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many arrive at once: each costs time and memory."""
+def test_few_small_chunks_are_parsed_before_the_limit_applies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each chunk costs time and memory, so the limit also applies to chunks that arrive at once."""
     parsed, true = [], Connection.fail
 
     def noted(connection: Connection, detail: str, **more) -> None:
@@ -126,8 +126,8 @@ def test_few_small_chunks_are_parsed_before_a_flood_is_noticed(tmp_path: Path, m
     assert 3000 < parsed[0] < 6000
 
 
-def test_silence_after_small_parts_is_noticed(tmp_path: Path) -> None:
-    """Small parts are read with pauses in which the host does not count as silent; afterwards it does again."""
+def test_silence_after_small_parts_ends_the_request(tmp_path: Path) -> None:
+    """Small parts are read with pauses. The host does not count as silent during a pause, but afterwards."""
     parts = [part for _ in range(20) for part in (b"x", 0.01)]
     began = time.monotonic()
     found = one(
@@ -140,22 +140,22 @@ def test_silence_after_small_parts_is_noticed(tmp_path: Path) -> None:
     assert time.monotonic() - began < 8
 
 
-def test_who_speaks_now_and_then_is_not_silent(tmp_path: Path) -> None:
-    """Neither in a long answer, nor after a pause between two answers."""
+def test_a_host_that_sends_data_rarely_is_not_silent(tmp_path: Path) -> None:
+    """This holds in a long response, and after a pause between two responses."""
     parts = [part for _ in range(4) for part in (0.4, bytes(1000))]
     peer = Peer((HEAD + b"Content-Length: 4000\r\n\r\n", *parts), (0.5, OK))
 
-    async def job(asker: Fetcher, url: str) -> list[bytes]:
-        first = (await asker.ask(url, key=1)).body
+    async def job(fetcher: Fetcher, url: str) -> list[bytes]:
+        first = (await fetcher.ask(url, key=1)).body
         await asyncio.sleep(1.3)
-        return [first, (await asker.ask(url, key=1)).body]
+        return [first, (await fetcher.ask(url, key=1)).body]
 
     assert with_peer(peer, tmp_path, job, fetching=QUICK.model_copy(update={"gap_s": 1.0})) == [bytes(4000), b"abc"]
     assert peer.n_connections == 1
 
 
-def test_a_bad_chunk_that_comes_late_is_no_silence(tmp_path: Path) -> None:
-    """aiohttp tells an error of its parser to who waits for a head, not to who reads a body."""
+def test_a_late_invalid_chunk_is_not_silence(tmp_path: Path) -> None:
+    """aiohttp raises errors of its parser only while headers are awaited, not while a body is read."""
     began = time.monotonic()
     found = one(Peer((CHUNKED + b"1\r\na\r\n", 0.1, b"no number\r\n", 15.0)), tmp_path)
     assert isinstance(found, Failed)
@@ -163,13 +163,13 @@ def test_a_bad_chunk_that_comes_late_is_no_silence(tmp_path: Path) -> None:
     assert time.monotonic() - began < 8
 
 
-def test_after_a_flood_others_are_still_answered(tmp_path: Path) -> None:
+def test_requests_work_after_an_endless_response(tmp_path: Path) -> None:
     peer = Peer(chain([CHUNKED], repeat(b"1\r\na\r\n" * 700)), (OK,))
 
-    async def job(asker: Fetcher, url: str) -> list[object]:
+    async def job(fetcher: Fetcher, url: str) -> list[object]:
         with pytest.raises(Failed):
-            await asker.ask(url, key=1)
-        return [(await asker.ask(url, key=1)).body for _ in range(2)]
+            await fetcher.ask(url, key=1)
+        return [(await fetcher.ask(url, key=1)).body for _ in range(2)]
 
     assert with_peer(peer, tmp_path, job) == [b"abc", b"abc"]
     assert peer.n_connections == 2

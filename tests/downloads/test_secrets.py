@@ -1,4 +1,4 @@
-"""Headers that a user gives, and passwords in addresses, reach the first host alone."""
+"""User headers and passwords in URLs are sent only to the first host."""
 
 import base64
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ def sent(headers: dict[str, str], names: dict[str, str]) -> dict[str, str]:
     return {name: lower[name.lower()] for name in names if name.lower() in lower}
 
 
-def test_no_secret_goes_to_another_host(web: BadWeb, tmp_path: Path) -> None:
+def test_secrets_are_not_sent_to_another_host(web: BadWeb, tmp_path: Path) -> None:
     get(web.url("crossing", 1, host="first.example"), tmp_path, SECRETS | HARMLESS)
     first, second = web.headers
     assert (first["Host"], second["Host"]) == (f"first.example:{web.port}", f"other.example:{web.port}")
@@ -43,12 +43,12 @@ def test_no_secret_goes_to_another_host(web: BadWeb, tmp_path: Path) -> None:
     assert sent(second, HARMLESS) == HARMLESS
 
 
-def test_a_redirect_within_the_host_keeps_them(web: BadWeb, tmp_path: Path) -> None:
+def test_a_redirect_within_the_host_keeps_headers(web: BadWeb, tmp_path: Path) -> None:
     get(web.url("away", 1, host="first.example"), tmp_path, SECRETS)
     assert [sent(headers, SECRETS) for headers in web.headers] == [SECRETS] * 3
 
 
-def test_cookies_that_hosts_set_are_not_kept(tmp_path: Path) -> None:
+def test_cookies_of_hosts_are_not_stored(tmp_path: Path) -> None:
     class Setting(BadWeb):
         async def _ok(self, request: aiohttp.web.Request, number: int, time: int) -> aiohttp.web.StreamResponse:
             return self._jpeg(self.photo(number), **{"Set-Cookie": "seen=1"})
@@ -58,8 +58,8 @@ def test_cookies_that_hosts_set_are_not_kept(tmp_path: Path) -> None:
         assert ["Cookie" in headers for headers in web.headers] == [False, False]
 
 
-def test_robots_txt_gets_none(web: BadWeb, tmp_path: Path) -> None:
-    """Neither of the first host nor of the one that it redirects to."""
+def test_robots_txt_requests_have_no_user_headers(web: BadWeb, tmp_path: Path) -> None:
+    """This holds for the first host and for the host of a redirect."""
     get(web.url("crossing", 1, host="me:word@first.example"), tmp_path, {"X-Api-Key": "secret", **HARMLESS})
     assert [headers["Host"].partition(":")[0] for headers in web.robots_headers] == ["first.example", "other.example"]
     for headers in web.robots_headers:
@@ -67,7 +67,7 @@ def test_robots_txt_gets_none(web: BadWeb, tmp_path: Path) -> None:
         assert headers["User-Agent"].startswith("fieldmark/")
 
 
-def test_a_robots_txt_that_redirects_gets_none(tmp_path: Path) -> None:
+def test_redirected_robots_txt_requests_have_no_user_headers(tmp_path: Path) -> None:
     class Moved(BadWeb):
         async def _robots(self, request: aiohttp.web.Request) -> aiohttp.web.Response:
             self.robots_headers.append(dict(request.headers))
@@ -82,7 +82,7 @@ def test_a_robots_txt_that_redirects_gets_none(tmp_path: Path) -> None:
             assert sent(headers, SECRETS | {"Referer": ""}) == {}
 
 
-def test_a_password_in_an_address_goes_to_its_host_unless_a_header_says_otherwise(web: BadWeb, tmp_path: Path) -> None:
+def test_a_password_in_a_url_is_sent_to_its_host_unless_a_header_replaces_it(web: BadWeb, tmp_path: Path) -> None:
     url = web.url("crossing", 1, host="me:wörd@first.example")
     get(url, tmp_path, {})
     first, second = web.headers

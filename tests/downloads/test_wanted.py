@@ -1,4 +1,4 @@
-"""Tables of addresses: columns, lists, JSON, and what is refused."""
+"""Tables of URLs: columns, lists, JSON, and rejected tables."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ def written(path: Path, text: str) -> Path:
     return path
 
 
-def test_several_columns_in_their_order_and_the_others_kept(tmp_path: Path) -> None:
+def test_url_columns_are_in_order_and_other_columns_are_kept(tmp_path: Path) -> None:
     table = written(tmp_path / "t.csv", "id,url10,url2,url,labels,file\n007,d,c,b,red|blue,old.jpg\n008,,,e,red,x\n")
     found = read_wanted(table)
     assert found.urls == {"007": ("b", "c", "d"), "008": ("e",)}
@@ -23,7 +23,7 @@ def test_several_columns_in_their_order_and_the_others_kept(tmp_path: Path) -> N
     assert read_wanted(table, urls=("url2", "url"), columns={"image": "labels"}).urls["red|blue"] == ("c", "b")
 
 
-def test_rows_of_one_photo_add_their_addresses(tmp_path: Path) -> None:
+def test_rows_of_one_photo_are_merged(tmp_path: Path) -> None:
     found = read_wanted(written(tmp_path / "t.csv", "id,url\na,x\nb,y\na,z\na,x\n"))
     assert found.urls == {"a": ("x", "z"), "b": ("y",)}
     assert found.table["image"].to_list() == ["a", "b"]
@@ -35,7 +35,7 @@ def test_lists_in_parquet(tmp_path: Path) -> None:
     assert read_wanted(tmp_path / "t.parquet").urls == {"1": ("a", "b"), "2": ("c",)}
 
 
-def test_the_contests_json_keeps_its_questions(tmp_path: Path) -> None:
+def test_contest_json_keeps_its_questions(tmp_path: Path) -> None:
     content = {
         "images": [{"imageId": "1", "url": ["http://a/1", "http://b/1"]}, {"imageId": "2", "url": "http://a/2"}],
         "annotations": [{"imageId": "1", "taskId": "5", "labelId": "9"}],
@@ -55,25 +55,25 @@ def test_plain_json(tmp_path: Path) -> None:
     [
         ("id,link\na,b\n", "--urls"),
         ("number,url\na,b\n", "--column image=number"),
-        ("id,url\na,\n,b\n", "give it an address"),
+        ("id,url\na,\n,b\n", "give every image an address"),
         ("id,url\n", "at least one id"),
         ("id,url\na,b,c\n", "as many cells"),
     ],
 )
-def test_what_cannot_be_asked_is_refused(tmp_path: Path, text: str, fix: str) -> None:
+def test_invalid_tables_are_rejected(tmp_path: Path, text: str, fix: str) -> None:
     with pytest.raises(DataError) as caught:
         read_wanted(written(tmp_path / "t.csv", text))
     assert fix in caught.value.fix
 
 
-def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
+def test_all_mistakes_are_listed_at_once(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         read_wanted(written(tmp_path / "t.csv", "id,url\na,\n,b\nc,\n"))
     assert "3 mistake(s)" in caught.value.problem
 
 
 def test_a_missing_table_column_or_broken_json(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no table") as caught:
+    with pytest.raises(DataError, match="does not exist") as caught:
         read_wanted(tmp_path / "none.csv")
     assert ".csv" in caught.value.fix
     with pytest.raises(DataError) as caught:

@@ -1,4 +1,4 @@
-"""Calibration against slow loops."""
+"""Calibration error, compared with slow loops."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ def test_equal_mass_without_ties_is_equally_many_in_each_bin():
 @settings(max_examples=40, deadline=None)
 @given(ROWS, st.integers(1, 8), st.randoms(use_true_random=False))
 def test_equal_mass_does_not_depend_on_the_order_of_the_answers(rows, n_bins, random):
-    mixed = list(rows)
-    random.shuffle(mixed)
+    shuffled = list(rows)
+    random.shuffle(shuffled)
     errors = [
         calibration_error(np.array([p for p, _ in some]), np.array([r for _, r in some]), n_bins=n_bins, bins="mass")
-        for some in (rows, mixed)
+        for some in (rows, shuffled)
     ]
     assert errors[0] == pytest.approx(errors[1])
 
@@ -59,7 +59,7 @@ def test_limits():
 
 
 @pytest.mark.parametrize("bins", ["width", "mass"])
-def test_what_claims_the_truth_is_nearly_calibrated(bins):
+def test_true_probabilities_have_a_small_calibration_error(bins):
     chance = np.random.default_rng(5)
     proba = chance.random(200_000)
     right = chance.random(200_000) < proba

@@ -1,4 +1,4 @@
-"""Errors of answers to questions with several right answers."""
+"""Error rates for questions with several right answers."""
 
 from __future__ import annotations
 

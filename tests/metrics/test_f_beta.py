@@ -1,4 +1,4 @@
-"""F-beta against slow loops and scikit-learn."""
+"""F-beta, compared with slow loops and scikit-learn."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ PAIRS = array_shapes(min_dims=2, max_dims=2, max_side=6).flatmap(
 
 def slow_f(answer, truth, beta, if_empty):
     found = sum(a and t for a, t in zip(answer, truth, strict=True))
-    below = beta**2 * sum(truth) + sum(answer)
-    return (1 + beta**2) * found / below if below else if_empty
+    total = beta**2 * sum(truth) + sum(answer)
+    return (1 + beta**2) * found / total if total else if_empty
 
 
 @settings(max_examples=50, deadline=None)

@@ -35,7 +35,7 @@ def test_the_width_is_that_of_the_normal_law_for_many_queries():
     assert interval(values, share=0.5).high < measured.high
 
 
-def test_about_nineteen_of_twenty_intervals_hold_the_truth():
+def test_about_nineteen_of_twenty_intervals_contain_the_truth():
     chance = np.random.default_rng(7)
     held = [(i := interval(chance.random(200) < 0.3, n_draws=300)).low <= 0.3 <= i.high for _ in range(200)]
     assert 0.88 < np.mean(held) < 0.99
@@ -55,7 +55,7 @@ def test_draws_without_unknowns_are_left_out():
     assert (measured.value, measured.low, measured.high) == (1, 1, 1)
 
 
-def test_it_prints_itself():
+def test_the_text_of_an_interval():
     assert str(interval(np.full(3, 0.25))) == "0.250 (0.250 to 0.250)"
 
 
@@ -77,7 +77,7 @@ def test_refusals_say_what_to_do(of, options, error, fix):
     assert fix in refusal.value.fix
 
 
-def test_a_refusal_on_all_queries_is_told():
+def test_an_error_on_all_queries_is_raised():
     with pytest.raises(FieldmarkError, match="of known and of unknown"):
         interval(lambda rows: roc_auc(np.ones(3)[rows], np.ones(3, bool)[rows]), n_queries=3)
 
@@ -106,19 +106,22 @@ def test_a_share_of_nothing_is_refused() -> None:
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0, 0.5])
-def test_ten_queries_that_agree_are_not_certainty(value: float) -> None:
+def test_ten_equal_values_give_an_interval_of_some_width(value: float) -> None:
     values = np.full(10, value)
-    point, told = interval(values), interval(values, trials=10)
+    point, with_trials = interval(values), interval(values, trials=10)
     assert point.low == point.high == value
-    assert told.value == value
-    assert told.high - told.low > 0.2
-    assert (told.low, told.high) == (share_interval(10 * value, 10).low, share_interval(10 * value, 10).high)
-    mixed = np.arange(10) % 2 * 1.0
-    assert interval(mixed, trials=10) == interval(mixed)  # where draws tell something they are believed
+    assert with_trials.value == value
+    assert with_trials.high - with_trials.low > 0.2
+    assert (with_trials.low, with_trials.high) == (
+        share_interval(10 * value, 10).low,
+        share_interval(10 * value, 10).high,
+    )
+    varied = np.arange(10) % 2 * 1.0
+    assert interval(varied, trials=10) == interval(varied)  # trials are used only if all draws are equal
 
 
 def encounters(seed: int, n_groups: int = 30, n_photos: int = 12) -> tuple[np.ndarray, np.ndarray]:
-    """One value a photo; the photos of one encounter are nearly similar, and encounters differ in size."""
+    """One value per photo. Photos of one encounter have nearly equal values; encounters differ in size."""
     chance = np.random.default_rng(seed)
     groups = np.repeat(np.arange(n_groups), chance.integers(1, 2 * n_photos, n_groups))
     values = chance.normal(0.5, 0.2, n_groups)[groups] + chance.normal(0, 0.02, len(groups))
@@ -127,7 +130,7 @@ def encounters(seed: int, n_groups: int = 30, n_photos: int = 12) -> tuple[np.nd
 
 
 def slowly(values: np.ndarray, groups: np.ndarray, n_draws: int) -> tuple[float, float]:
-    """The interval by writing every resampled table out, photo by photo."""
+    """The interval from explicit resampled tables, photo by photo (slow reference)."""
     chance, names, means = np.random.default_rng(99), np.unique(groups).tolist(), []
     for _ in range(n_draws):
         table: list[float] = []
@@ -147,7 +150,7 @@ def test_groups_are_resampled_whole_as_by_a_slow_bootstrap() -> None:
     assert (found.value, found.over, by_photos.over) == (by_photos.value, "30 groups", f"{len(values)} photos")
 
 
-def test_intervals_over_groups_hold_the_truth_where_those_over_photos_do_not() -> None:
+def test_intervals_over_groups_contain_the_truth_more_often_than_over_photos() -> None:
     over_groups, over_photos = [], []
     for seed in range(120):
         values, groups = encounters(seed)
@@ -163,10 +166,10 @@ def test_a_function_is_measured_on_whole_groups() -> None:
     by_function = interval(lambda rows: values[rows].mean(), n_queries=len(values), groups=groups, n_draws=200, seed=4)
     by_values = interval(values, groups=groups, n_draws=200, seed=4)
     assert (by_function.low, by_function.high) == pytest.approx((by_values.low, by_values.high))
-    seen: list[np.ndarray] = []
-    interval(lambda rows: float(seen.append(rows) or len(rows)), n_queries=len(values), groups=groups, n_draws=20)
+    drawn: list[np.ndarray] = []
+    interval(lambda rows: float(drawn.append(rows) or len(rows)), n_queries=len(values), groups=groups, n_draws=20)
     sizes = np.bincount(groups)
-    for rows in seen:
+    for rows in drawn:
         times = np.bincount(groups[rows], minlength=len(sizes)) / sizes
         assert np.array_equal(times, times.round())
         assert times.sum() == len(sizes)
@@ -179,7 +182,7 @@ def test_groups_of_one_photo_are_photos() -> None:
     assert grouped_share_interval(values > 0.3) == share_interval(int((values > 0.3).sum()), 40)
 
 
-def test_shares_over_groups_hold_the_truth_where_wilsons_over_photos_do_not() -> None:
+def test_shares_over_groups_contain_the_truth_more_often_than_over_photos() -> None:
     over_groups, over_photos, groups = [], [], np.repeat(np.arange(20), 15)
     for seed in range(300):
         chance = np.random.default_rng(seed)
@@ -192,7 +195,7 @@ def test_shares_over_groups_hold_the_truth_where_wilsons_over_photos_do_not() ->
 
 
 @pytest.mark.parametrize("yes", [True, False])
-def test_where_all_agree_a_group_counts_as_one_trial(yes: bool) -> None:
+def test_if_all_values_are_equal_a_group_counts_as_one_trial(yes: bool) -> None:
     groups = np.repeat(np.arange(6), 40)
     share, mean = (
         grouped_share_interval(np.full(240, yes), groups=groups),
@@ -204,7 +207,7 @@ def test_where_all_agree_a_group_counts_as_one_trial(yes: bool) -> None:
         assert found.over == "6 groups"
 
 
-def test_one_group_tells_next_to_nothing() -> None:
+def test_one_group_gives_a_wide_interval() -> None:
     found = grouped_share_interval(np.arange(50) < 35, groups=np.zeros(50, int))
     assert (found.value, found.over) == (0.7, "1 group")
     assert found.high - found.low > 0.7

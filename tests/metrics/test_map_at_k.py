@@ -1,4 +1,4 @@
-"""MAP@k, top-k: right names in ranked answers."""
+"""MAP@k and top-k accuracy of ranked answers."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_map_equals_slow_loops_for_ragged_answers_with_repeats(answers, k):
     assert average_precision(ranked, truth, k=k).mean() == pytest.approx(map_at_k(ranked, truth, k=k))
 
 
-def test_unknown_is_a_name_like_all_others():
+def test_unknown_counts_like_any_identity():
     assert map_at_k(np.array([[-1, 4], [4, -1], [4, 5]]), np.array([-1, -1, -1])) == pytest.approx((1 + 1 / 2 + 0) / 3)
 
 
@@ -49,7 +49,7 @@ def test_each_place_is_worth_its_reciprocal_and_the_sixth_nothing():
     np.testing.assert_allclose(average_precision(ranked, np.arange(6)), [1, 1 / 2, 1 / 3, 1 / 4, 1 / 5, 0])
 
 
-def test_an_empty_place_is_right_for_unknown():
+def test_an_empty_place_is_not_the_answer_unknown():
     assert map_at_k(np.array([[-2, -2]]), np.array([-1])) == 0
 
 

@@ -1,4 +1,4 @@
-"""Unknown individuals: false matches, wrong names, ROC-AUC."""
+"""Open-set metrics: false-match rate (FPIR), false rejection rate, false discovery rate, ROC AUC."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from fieldmark.core.errors import FieldmarkError, ShapeError
-from fieldmark.metrics.open_set import false_match_rate, false_rejection_rate, roc_auc, wrong_name_rate
+from fieldmark.metrics.open_set import false_discovery_rate, false_match_rate, false_rejection_rate, roc_auc
 
 ANSWER = np.array([4, -1, 4, 5, -1, 2])
 TRUTH = np.array([-1, -1, 4, 4, 3, -1])
@@ -17,12 +17,12 @@ TRUTH = np.array([-1, -1, 4, 4, 3, -1])
 
 def test_the_three_rates_by_hand():
     assert false_match_rate(ANSWER, TRUTH) == pytest.approx(2 / 3)  # unknown individuals 0, 1, 5; named: 0 and 5
-    assert false_rejection_rate(ANSWER, TRUTH) == pytest.approx(1 / 3)  # known 2, 3, 4; turned away: 4
-    assert wrong_name_rate(ANSWER, TRUTH) == pytest.approx(3 / 4)  # names given to 0, 2, 3, 5; right: 2
+    assert false_rejection_rate(ANSWER, TRUTH) == pytest.approx(1 / 3)  # known 2, 3, 4; rejected: 4
+    assert false_discovery_rate(ANSWER, TRUTH) == pytest.approx(3 / 4)  # names given to 0, 2, 3, 5; right: 2
 
 
 def test_no_name_given_is_no_wrong_name():
-    assert wrong_name_rate(np.array([-1, -1]), np.array([-1, 3])) == 0
+    assert false_discovery_rate(np.array([-1, -1]), np.array([-1, 3])) == 0
 
 
 def slow_auc(score, known):
@@ -60,7 +60,7 @@ def test_a_query_without_candidates_counts_as_the_lowest_score():
     [
         (lambda: false_match_rate(np.array([1]), np.array([1])), FieldmarkError, "unknown individuals"),
         (lambda: false_rejection_rate(np.array([1]), np.array([-1])), FieldmarkError, "known individuals"),
-        (lambda: wrong_name_rate(np.array([], int), np.array([], int)), ShapeError, "ranked[:, 0]"),
+        (lambda: false_discovery_rate(np.array([], int), np.array([], int)), ShapeError, "ranked[:, 0]"),
         (lambda: false_match_rate(np.array([[1]]), np.array([[1]])), ShapeError, "ranked[:, 0]"),
         (lambda: false_match_rate(np.array([0.3]), np.array([-1])), FieldmarkError, "not scores"),
         (lambda: false_match_rate(np.array([-2]), np.array([-1])), FieldmarkError, "first place"),

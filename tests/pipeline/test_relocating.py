@@ -34,10 +34,10 @@ def pointed(
         Collection(table=one.table, root=folder / "was" / name, vocabulary=one.vocabulary, name=one.name)
         for one, name in ((known, "known"), (new, "new"))
     ]
-    looked = quick_rerank(shortlist=4)
+    reranking = quick_rerank(shortlist=4)
     plan = humpback_nearest(size="toy")
     plan = plan.model_copy(
-        update={"stages": (*plan.stages[:-1], looked, WriteSubmission(name="answers", reads_from="evidence"))}
+        update={"stages": (*plan.stages[:-1], reranking, WriteSubmission(name="answers", reads_from=reranking.name))}
     )
     run = execute(plan.check(), moved[0], folder / "run", new=moved[1], seed=1, n_workers=0)
     scores = ranked(run.path, moved[1])
@@ -117,5 +117,5 @@ def test_a_missing_folder_is_refused_even_with_absolute_paths_in_the_table(known
     run = execute(humpback_nearest(size="toy"), photos, tmp_path / "run", seed=1, n_workers=0)
     with pytest.raises(RunError) as refusal:
         fieldmark.relocate(run.path, photos=tmp_path / "nowhere")
-    assert refusal.value.problem == "There is no such folder."
+    assert refusal.value.problem == "The photo folder does not exist."
     assert Context.open(run.path).known.root == known.root.absolute()

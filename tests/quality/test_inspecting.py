@@ -1,4 +1,4 @@
-"""What inspecting finds in photos whose faults are known."""
+"""Summary of a collection with known faults."""
 
 import shutil
 from pathlib import Path
@@ -39,13 +39,13 @@ def folder(tmp_path: Path) -> Path:
         "cut.jpg,bo",
         "gone.jpg,bo",
     ]
-    (tmp_path / "seen.csv").write_text("\n".join(["image,identity", *rows]) + "\n")
+    (tmp_path / "table.csv").write_text("\n".join(["image,identity", *rows]) + "\n")
     return tmp_path
 
 
 @pytest.fixture
 def page(folder: Path) -> InspectPage:
-    return inspection(survey(folder / "seen.csv"), n_workers=2)
+    return inspection(survey(folder / "table.csv"), n_workers=2)
 
 
 def fact(page: InspectPage, name: str) -> Fact:
@@ -54,8 +54,8 @@ def fact(page: InspectPage, name: str) -> Fact:
 
 def test_counts_are_those_of_the_table(page: InspectPage) -> None:
     assert page.summary == (
-        "6 photos of 2 individuals and 1 of unknown individuals. 1 mistake in the table must be corrected before training. "
-        "1 file cannot be read."
+        "6 photos of 2 individuals and 1 of unknown individuals. 1 mistake in the table must be corrected before "
+        "training. 1 file cannot be read."
     )
     assert fact(page, "Individuals") == Fact(
         "Individuals", "2", "0 with a single photo; at most 3 photos of one individual"
@@ -74,7 +74,7 @@ def test_broken_missing_and_equal_files_are_found(page: InspectPage) -> None:
     assert [one.file for one in page.broken] == ["cut.jpg"]
     assert "truncated" in page.broken[0].reason
     (problem,) = page.problems
-    assert (problem.file, problem.row, problem.column, problem.value) == ("seen.csv", 8, "image", "gone.jpg")
+    assert (problem.file, problem.row, problem.column, problem.value) == ("table.csv", 8, "image", "gone.jpg")
     (duplicates,) = page.duplicates
     assert duplicates.files == ("a1.jpg", "duplicate.jpg")
     assert duplicates.names == ("anna", "bo")
@@ -92,7 +92,7 @@ def test_samples_are_readable_photos_with_their_names(page: InspectPage) -> None
 
 
 def test_the_same_collection_gives_the_same_page_for_any_number_of_threads(folder: Path) -> None:
-    found = survey(folder / "seen.csv")
+    found = survey(folder / "table.csv")
     one, two = inspection(found, n_workers=1), inspection(found, n_workers=4)
     assert one.samples == two.samples
     assert one.facts == two.facts
@@ -132,8 +132,8 @@ def test_answers_of_questions_are_counted(tmp_path: Path) -> None:
 
 
 def test_a_table_without_valid_rows_gives_a_page(tmp_path: Path) -> None:
-    (tmp_path / "seen.csv").write_text("image,identity\ngone.jpg,anna\n")
-    page = inspection(survey(tmp_path / "seen.csv"))
+    (tmp_path / "table.csv").write_text("image,identity\ngone.jpg,anna\n")
+    page = inspection(survey(tmp_path / "table.csv"))
     assert fact(page, "Photos").value == "0"
     assert len(page.problems) == 1
     assert page.widths_px is None
@@ -155,7 +155,7 @@ def test_file_checks_give_size_or_error_in_the_order_of_paths(folder: Path) -> N
 
 
 def test_broken_files_have_the_names_of_the_table(folder: Path) -> None:
-    photos = survey(folder / "seen.csv").collection
+    photos = survey(folder / "table.csv").collection
     assert [one.file for one in broken(photos, look_at_files(photos.paths))] == ["cut.jpg"]
 
 
@@ -187,6 +187,6 @@ def test_possible_typing_mistakes_in_names_are_listed(tmp_path: Path) -> None:
     assert hints == [
         ("'novel'", "is the label for unknown individuals", "", "no photo has it"),
         ("'NaN'", "looks like no name", "", "1 photo"),
-        ("'ursula '", "is written nearly as", "'Ursula'", "1 and 2 photos"),
+        ("'ursula '", "has nearly the same spelling as", "'Ursula'", "1 and 2 photos"),
     ]
     assert page.summary.endswith("No mistakes or broken files were found. 3 names should be checked.")

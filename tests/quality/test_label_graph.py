@@ -99,9 +99,9 @@ def test_similar_names_have_counts_with_the_more_frequent_first():
 def test_labels_that_never_occur_together_are_listed_if_expected_by_chance():
     truth = np.zeros((100, 4), dtype=bool)
     truth[:50, 0] = truth[50:, 1] = truth[::2, 2] = truth[:3, 3] = True
-    (each,) = inspect_labels(["g::a", "g::b", "g::c", "g::rare"], truth).apart
+    (each,) = inspect_labels(["g::a", "g::b", "g::c", "g::rare"], truth).exclusive
     assert ({each.first, each.second}, each.expected) == ({"g::a", "g::b"}, 25)
-    assert inspect_labels(["g::a", "h::b", "g::c", "g::rare"], truth).apart == ()
+    assert inspect_labels(["g::a", "h::b", "g::c", "g::rare"], truth).exclusive == ()
 
 
 def test_refusals():
@@ -132,4 +132,4 @@ def test_imet_2019():
     assert sum(each.n_kept for each in joined) < 0.01 * sum(each.n for each in joined)
     pairs = [{each.first, each.second} for each in graph.similar]
     assert {"culture::northern italian", "culture::north italian"} in pairs
-    assert graph.apart[0].first == "culture::french"
+    assert graph.exclusive[0].first == "culture::french"

@@ -161,7 +161,7 @@ def test_ragged_and_missing_files_are_rejected(tmp_path):
     assert "cells" in caught.value.fix
     with pytest.raises(DataError) as gone:
         read_patch(tmp_path / "gone.csv")
-    assert "give a file" in gone.value.fix
+    assert "check the path" in gone.value.fix
 
 
 def test_unknown_images_and_labels_are_collected_with_the_nearest_name(museum):

@@ -4,8 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from fieldmark.reporting.duplicate_pages import duplicates_page
 from fieldmark.reporting.label_pages import labels_page
+from fieldmark.reporting.leak_pages import leaks_page
 from fieldmark.reporting.pages import inspect_page, run_page, write_page
+from fieldmark.reporting.survival import survival_page
 
 CHROMIUM = Path("/usr/bin/chromium")
 pytestmark = [
@@ -29,13 +32,41 @@ CONTRAST = """() => {
 }"""
 
 
+BROKEN_WORDS = """() => {
+  const broken = [], walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walk.nextNode()) {
+    const node = walk.currentNode, range = document.createRange();
+    if (!node.parentElement.offsetParent || node.parentElement.closest('svg, pre, .visually-hidden')) continue;
+    if (node.parentElement.closest('thead')?.getBoundingClientRect().width <= 1) continue;  // hidden on phones
+    for (const word of node.textContent.matchAll(/[\\p{L}\\p{N}]+/gu)) {
+      range.setStart(node, word.index);
+      range.setEnd(node, word.index + word[0].length);
+      const tops = [...range.getClientRects()].filter(box => box.width > 0).map(box => Math.round(box.top));
+      if (new Set(tops).size > 1) broken.push(word[0]);
+    }
+  }
+  return broken;
+}"""
+"""Words that stand on two lines."""
+
+CUT_TABLES = """() => [...document.querySelectorAll('table.stack')].map(one => one.parentElement)
+  .filter(box => box.scrollWidth > box.clientWidth + 1).map(box => box.getAttribute('aria-label'))"""
+"""Tables that become stacked rows on a phone, but are still wider than their place."""
+
+PAGES = ["run", "inspect", "labels", "questions", "duplicates", "leaks", "survival"]
+
+
 @pytest.fixture(scope="module")
 def pages(samples, label_samples, tmp_path_factory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("pages")
     photos = samples.drawn_photos()
     write_page(folder / "run.html", run_page(samples.sample_run(photos)))
     write_page(folder / "inspect.html", inspect_page(samples.sample_inspection(photos)))
+    write_page(folder / "duplicates.html", duplicates_page(samples.sample_duplicates(photos)))
+    write_page(folder / "leaks.html", leaks_page(samples.sample_leaks()))
+    write_page(folder / "survival.html", survival_page(samples.sample_survival()))
     write_page(folder / "labels.html", labels_page(label_samples.sample_labels()))
+    write_page(folder / "questions.html", labels_page(label_samples.sample_questions()))
     return {path.stem: path for path in folder.iterdir()}
 
 
@@ -51,7 +82,7 @@ def browser():
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [320, 390, 1280])
-@pytest.mark.parametrize("name", ["run", "inspect", "labels"])
+@pytest.mark.parametrize("name", PAGES)
 def test_page_fits_loads_nothing_and_is_readable(pages, browser, name, width, scheme):
     page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
     messages: list[str] = []
@@ -70,6 +101,17 @@ def test_page_fits_loads_nothing_and_is_readable(pages, browser, name, width, sc
     page.close()
 
 
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("name", PAGES)
+def test_no_word_is_broken_and_stacked_tables_are_not_cut(pages, browser, name, width):
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    page.goto(pages[name].as_uri())
+    page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+    assert page.evaluate(BROKEN_WORDS) == []
+    assert page.evaluate(CUT_TABLES) == []
+    page.close()
+
+
 SHOWN = """() => [...document.querySelectorAll('[data-find] tbody tr')].filter(row => !row.hidden)
                     .map(row => row.cells[0].textContent)"""
 
@@ -79,13 +121,13 @@ def test_labels_can_be_searched_and_sorted(pages, browser):
     page.goto(pages["labels"].as_uri())
     assert len(page.evaluate(SHOWN)) == 486
     page.get_by_label("Find a label").fill("EDOUARD tag::")
-    assert page.evaluate(SHOWN) == ["tag::Édouard never seen"]
+    assert page.evaluate(SHOWN) == ["tag::Édouard without photos"]
     assert page.locator("[data-find] output").inner_text() == "1 of 486"
     page.get_by_label("Find a label").fill("")
     page.locator("[data-find]").get_by_role("button", name="Photos").click()
-    assert page.evaluate(SHOWN)[-1] == "tag::Édouard never seen"
+    assert page.evaluate(SHOWN)[-1] == "tag::Édouard without photos"
     page.locator("[data-find]").get_by_role("button", name="Photos").click()
-    assert page.evaluate(SHOWN)[0] == "tag::Édouard never seen"
+    assert page.evaluate(SHOWN)[0] == "tag::Édouard without photos"
     assert page.locator("[data-find] th[aria-sort=ascending]").inner_text().startswith("Photos")
     page.close()
 

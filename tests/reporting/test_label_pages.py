@@ -130,7 +130,7 @@ def test_marks_differ_by_sign_and_word_not_only_by_colour():
     html = labels_page(LabelsPage("t", "r", "s", worst=(photo,)))
     marks = re.findall(r'<li class="chip \w+">(.*?)</li>', html, re.DOTALL)
     plain = [re.sub(r"<[^>]+>", "", mark).replace("\xa0", " ").strip() for mark in marks]
-    assert plain == ["✓right: vases 50 %", "○missed: ink", "+extra: blue &gt;99 %"]
+    assert plain == ["✓ right: vases 50 %", "○ missed: ink", "+ extra: blue &gt;99 %"]
 
 
 def test_worse_stages_are_marked_as_worse(html):

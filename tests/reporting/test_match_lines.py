@@ -57,10 +57,10 @@ def test_it_can_be_written_as_a_file(form):
         assert (back.format, back.size) == (form, drawn.size)
 
 
-def test_refusals_tell_what_to_do():
-    with pytest.raises(ShapeError) as told:
+def test_refusals_have_a_fix():
+    with pytest.raises(ShapeError) as caught:
         match_lines(side([[1, 2]]), side([]), np.array([True]))
-    assert "pairs[:, 1]" in told.value.fix
-    with pytest.raises(FieldmarkError) as told:
+    assert "pairs[:, 1]" in caught.value.fix
+    with pytest.raises(FieldmarkError) as caught:
         match_lines(side([]), side([]), np.zeros(0, dtype=bool), height_px=5)
-    assert "from 32 to 4096" in told.value.fix
+    assert "from 32 to 4096" in caught.value.fix

@@ -62,7 +62,7 @@ def test_plot_takes_the_pages_ink_and_stands_on_no_ground(name):
     svg = drawn(name)
     assert "currentColor" in svg
     fixed = set(re.findall(r"(?:fill|stroke): (#\w+)", svg))
-    assert fixed <= {"#000000"}  # black is what an unset edge or a clip path gets, and is never seen
+    assert fixed <= {"#000000"}  # black is what an unset edge or a clip path gets; it is invisible
     assert "font-family:" not in svg
     assert "<metadata" not in svg
     assert "<style" not in svg  # would restyle the whole page

@@ -28,7 +28,7 @@ def test_thumbnail_keeps_the_shape_and_limits_the_area():
     assert abs(decoded(small.jpeg)[50, 100] - (0, 128, 128)).max() < 4
 
 
-def test_small_pictures_are_not_enlarged():
+def test_small_pictures_keep_their_size():
     small = thumbnail_uri(encoded(Image.new("RGB", (30, 20))))
     assert (small.width_px, small.height_px) == (30, 20)
 
@@ -64,8 +64,8 @@ def test_any_mode_of_a_grey_picture_is_grey(mode):
         image = Image.new("1", (40, 40), 1)
     else:
         image = Image.new("L", (40, 40), 128).convert("RGB" if mode == "CMYK" else mode).convert(mode)
-    seen = decoded(thumbnail_uri(encoded(image, "TIFF")).jpeg).mean()
-    assert seen == pytest.approx(255 if mode == "1" else 128, abs=3)
+    mean = decoded(thumbnail_uri(encoded(image, "TIFF")).jpeg).mean()
+    assert mean == pytest.approx(255 if mode == "1" else 128, abs=3)
 
 
 def test_transparent_parts_are_white():

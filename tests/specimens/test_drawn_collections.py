@@ -46,7 +46,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Drawn:
     return draw_flukes(tmp_path_factory.mktemp("drawn") / "flukes", **SMALL)
 
 
-def test_tables_and_files_agree_and_have_the_numbers_asked_for(drawn: Drawn) -> None:
+def test_tables_and_files_agree_and_have_the_requested_sizes(drawn: Drawn) -> None:
     train, truth = table(drawn.folder / "train.csv"), table(drawn.truth_file)
     n_known = int(_photo_counts(12, None, seed=5).sum())
     assert len(train) == n_known + 5 + 4 + 2
@@ -81,7 +81,7 @@ def test_the_same_arguments_give_the_same_bytes_with_any_number_of_workers(drawn
     assert not set(digests(other.folder)) & {name for name in digests(drawn.folder) if name.endswith(".jpg")}
 
 
-def test_every_photo_is_another_and_has_the_size_asked_for(drawn: Drawn) -> None:
+def test_photos_are_different_and_have_the_requested_size(drawn: Drawn) -> None:
     flaws = {row["Image"] for row in table(drawn.folder / "flaws.csv")}
     whole = [file for file in drawn.folder.rglob("*.jpg") if file.name not in flaws]
     assert len({hashlib.sha256(file.read_bytes()).digest() for file in whole}) == len(whole)
@@ -101,7 +101,7 @@ def test_broken_files_are_listed_and_cannot_be_decoded(drawn: Drawn) -> None:
             picture.load()
 
 
-def test_copies_are_near_their_original_carry_its_name_and_are_smaller(drawn: Drawn) -> None:
+def test_copies_are_similar_to_their_original_and_smaller(drawn: Drawn) -> None:
     copies = {row["Image"]: row["Of"] for row in table(drawn.folder / "flaws.csv") if row["Flaw"] == "copy"}
     identity = {row["Image"]: row["Id"] for row in table(drawn.folder / "train.csv")}
     assert len(copies) == len(set(copies.values())) == 4
@@ -118,7 +118,7 @@ def test_copies_are_near_their_original_carry_its_name_and_are_smaller(drawn: Dr
         assert near < 0.3 * min(to_others)
 
 
-def test_the_law_of_the_contest_is_met_exactly_at_its_size_and_closely_below() -> None:
+def test_photo_counts_follow_the_contest() -> None:
     whole = Counter(_photo_counts(5004, None, seed=1).tolist())
     assert whole == dict(CONTEST_COUNTS)
     assert sum(photos * whales for photos, whales in CONTEST_COUNTS) == 25_361 - 9_664
@@ -129,7 +129,7 @@ def test_the_law_of_the_contest_is_met_exactly_at_its_size_and_closely_below() -
     assert not np.array_equal(some, _photo_counts(100, None, seed=2))
 
 
-def test_a_fixed_number_of_photos_and_nothing_else(tmp_path: Path) -> None:
+def test_a_fixed_number_of_photos(tmp_path: Path) -> None:
     drawn = draw_flukes(
         tmp_path,
         n_identities=3,
@@ -145,34 +145,34 @@ def test_a_fixed_number_of_photos_and_nothing_else(tmp_path: Path) -> None:
     assert table(drawn.truth_file) == table(tmp_path / "flaws.csv") == []
 
 
-def test_drawing_tells_how_far_it_is(tmp_path: Path) -> None:
-    class Heard:
-        said: list[tuple[int, int]]
+def test_drawing_reports_its_progress(tmp_path: Path) -> None:
+    class Recorder:
+        tracked: list[tuple[int, int]]
 
         def say(self, text): ...
 
         def track(self, items, *, total, what):
             items = list(items)
-            self.said = [(len(items), total)]
+            self.tracked = [(len(items), total)]
             yield from items
 
-    heard = Heard()
+    recorder = Recorder()
     drawn = draw_flukes(
-        tmp_path, n_identities=2, n_unknown=0, n_test=1, size_px=(64, 32), n_near_duplicates=0, progress=heard
+        tmp_path, n_identities=2, n_unknown=0, n_test=1, size_px=(64, 32), n_near_duplicates=0, progress=recorder
     )
-    assert heard.said == [(drawn.n_photos, drawn.n_photos)]
+    assert recorder.tracked == [(drawn.n_photos, drawn.n_photos)]
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**62), st.integers(0, 2**15), st.sampled_from([16, 28, 32]))
-def test_no_two_numbers_share_a_name(key: int, first: int, n_bits: int) -> None:
+def test_scrambled_numbers_are_unique(key: int, first: int, n_bits: int) -> None:
     names = scramble(np.arange(first, first + 2000), key=key, n_bits=n_bits)
     assert len(np.unique(names)) == 2000
     assert names.min() >= 0
     assert names.max() < 1 << n_bits
 
 
-def test_all_impossible_numbers_are_told_at_once(tmp_path: Path) -> None:
+def test_all_numbers_out_of_range_are_listed(tmp_path: Path) -> None:
     with pytest.raises(PlanError) as refused:
         draw_flukes(
             tmp_path, n_identities=0, share_unknown_test=1.5, size_px=(8, 160), n_near_duplicates=500, n_test=2.5
@@ -186,13 +186,13 @@ def test_all_impossible_numbers_are_told_at_once(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_more_photos_than_names_are_refused_before_any_memory_is_taken(tmp_path: Path) -> None:
+def test_too_many_photos_are_rejected_before_using_memory(tmp_path: Path) -> None:
     with pytest.raises(PlanError) as refused:
         draw_flukes(tmp_path, n_identities=1 << 28, photos_per_identity=1 << 20)
     assert "photos of known whales from 1 to" in refused.value.fix
 
 
-def test_a_folder_in_use_is_never_drawn_into(tmp_path: Path) -> None:
+def test_a_folder_with_files_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("keep me", encoding="utf-8")
     with pytest.raises(DataError) as refused:
         draw_flukes(tmp_path, n_identities=2)

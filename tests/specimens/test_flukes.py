@@ -14,13 +14,13 @@ SEED = 11
 
 
 def features(picture: np.ndarray) -> np.ndarray:
-    """Silhouette and pigment, coarsely: 48 x 24 grey values, normed."""
+    """Return 48 x 24 normalised grey values: silhouette and pigment at low resolution."""
     small = np.asarray(Image.fromarray(picture).convert("L").resize((48, 24), Image.Resampling.BOX), dtype=float)
     return (small - small.mean()) / (small.std() + 1e-9)
 
 
 def views(individual: int, n: int, *, plain_sea: bool) -> list[np.ndarray]:
-    """Photos of one individual; with a plain sea only pose and light differ."""
+    """Return photos of one individual; with a plain sea, only pose and light differ."""
     sea = replace(View.of(SEED, 0).sea, trough=(0.5,) * 3, crest=(0.6,) * 3, horizon=-1.0, foam=0.0)
     chosen = [View.of(SEED, individual * 100 + number) for number in range(n)]
     if plain_sea:
@@ -32,7 +32,7 @@ def distance(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.abs(one - other).mean())
 
 
-def test_the_same_numbers_draw_the_same_bytes_and_others_do_not() -> None:
+def test_the_same_numbers_give_the_same_bytes() -> None:
     first = draw_fluke(Fluke.of(1, 2), View.of(1, 3))
     skin.cache_clear()
     assert first.tobytes() == draw_fluke(Fluke.of(1, 2), View.of(1, 3)).tobytes()
@@ -46,22 +46,22 @@ def test_the_same_numbers_draw_the_same_bytes_and_others_do_not() -> None:
 
 
 @pytest.mark.parametrize("plain_sea", [True, False])
-def test_views_of_one_whale_are_nearer_than_views_of_two(*, plain_sea: bool) -> None:
+def test_views_of_one_whale_are_more_similar_than_views_of_two(*, plain_sea: bool) -> None:
     described = [[features(photo) for photo in views(whale, 4, plain_sea=plain_sea)] for whale in range(16)]
     same = [distance(a, b) for photos in described for a, b in combinations(photos, 2)]
     other = [distance(a, b) for one, two in combinations(described, 2) for a in one for b in two]
     assert np.mean(same) < (0.85 if plain_sea else 0.97) * np.mean(other)
 
 
-def test_a_mirrored_tail_is_another_whale() -> None:
+def test_a_flipped_tail_is_different() -> None:
     straight = {"centre": (0.5, 0.5), "roll_rad": 0.0, "yaw": 0.0, "reach": (0.95, 0.95), "curl": (0.0, 0.0)}
     straight |= {"lean": (0.0, 0.0), "scale": 0.42, "rise": 0.85, "water": -0.6}
     calm = {"trough": (0.45,) * 3, "crest": (0.55,) * 3, "horizon": -1.0}
     same, mirrored = [], []
     for whale in range(16):
-        seen = [View.of(SEED, whale * 2 + number) for number in range(2)]
-        seen = [replace(view, pose=replace(view.pose, **straight), sea=replace(view.sea, **calm)) for view in seen]
-        one, two = (features(draw_fluke(Fluke.of(SEED, whale), view, size_px=(192, 96))) for view in seen)
+        pair = [View.of(SEED, whale * 2 + number) for number in range(2)]
+        pair = [replace(view, pose=replace(view.pose, **straight), sea=replace(view.sea, **calm)) for view in pair]
+        one, two = (features(draw_fluke(Fluke.of(SEED, whale), view, size_px=(192, 96))) for view in pair)
         same.append(distance(one, two))
         mirrored.append(distance(one, two[:, ::-1]))
     assert np.mean(same) < 0.75 * np.mean(mirrored)
@@ -82,7 +82,7 @@ def test_pigment_types_run_from_white_to_black() -> None:
     assert means[0] > 3 * means[4]
 
 
-def test_every_kind_of_mark_shows_on_the_skin() -> None:
+def test_every_kind_of_mark_is_visible_on_the_skin() -> None:
     fluke = next(
         f for f in (Fluke.of(SEED, n) for n in range(100)) if f.right.scars and f.right.rings and f.right.notches
     )
@@ -107,7 +107,7 @@ def test_the_edges_meet_at_the_tip_and_never_cross() -> None:
         assert np.abs(corners[:, 0]).max() == pytest.approx(1)
 
 
-def test_the_water_hides_what_lies_below_it() -> None:
+def test_the_water_hides_the_lower_part_of_the_tail() -> None:
     view = View.of(SEED, 5)
     black = replace(Fluke.of(SEED, 0), black=0.0, white=0.0)
     sea = replace(view.sea, trough=(0.8,) * 3, crest=(0.9,) * 3, horizon=-1.0, foam=0.0)
@@ -119,7 +119,7 @@ def test_the_water_hides_what_lies_below_it() -> None:
     assert dark[0] > dark[1] > dark[2] > 0
 
 
-def test_a_grey_photo_has_no_colour_and_a_colour_photo_has() -> None:
+def test_grey_photos_have_no_colour() -> None:
     view = replace(View.of(SEED, 1), sea=replace(View.of(SEED, 1).sea, trough=(0.1, 0.2, 0.4), crest=(0.3, 0.5, 0.7)))
     grey = draw_fluke(Fluke.of(SEED, 1), replace(view, grey=True))
     colour = draw_fluke(Fluke.of(SEED, 1), replace(view, grey=False))

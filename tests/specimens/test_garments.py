@@ -32,8 +32,8 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Drawn:
 
 
 def garment(category: str, **answers: str) -> Garment:
-    first = {asked: (allowed[0],) for asked, allowed in QUESTIONS[category].items()}
-    return Garment(category, first | {asked.replace("_", " "): (answer,) for asked, answer in answers.items()}, key=7)
+    first = {name: (allowed[0],) for name, allowed in QUESTIONS[category].items()}
+    return Garment(category, first | {name.replace("_", " "): (answer,) for name, answer in answers.items()}, key=7)
 
 
 def picture(garment: Garment, number: int = 0, size_px: int = 64) -> np.ndarray:
@@ -56,41 +56,41 @@ def test_the_table_is_read_with_its_questions(drawn: Drawn) -> None:
     assert len(read(drawn.folder / "new.csv", check_files=False, labelled=False)) == 20
 
 
-def test_questions_are_answered_in_their_own_category_alone(drawn: Drawn) -> None:
+def test_questions_are_answered_only_in_their_category(drawn: Drawn) -> None:
     for file in ("labels.csv", "truth.csv", "test_truth.csv"):
         for row in table(drawn.folder / file):
-            strange = [name for name in COLUMNS if row[name] and not name.startswith(f"{row[CATEGORY]}:")]
-            assert not strange
+            other = [name for name in COLUMNS if row[name] and not name.startswith(f"{row[CATEGORY]}:")]
+            assert not other
     for row in table(drawn.folder / "truth.csv"):
         assert all(row[name] for name in COLUMNS if name.startswith(f"{row[CATEGORY]}:"))
 
 
-def test_cells_are_empty_and_wrong_in_the_numbers_asked_for(drawn: Drawn) -> None:
+def test_empty_and_wrong_cells_have_the_requested_numbers(drawn: Drawn) -> None:
     given, truth = table(drawn.folder / "labels.csv"), table(drawn.folder / "truth.csv")
     cells = [(row["image"], name) for row in truth for name in COLUMNS if row[name]]
-    said = {(row["image"], name): row[name] for row in given for name in COLUMNS if row[name]}
+    filled = {(row["image"], name): row[name] for row in given for name in COLUMNS if row[name]}
     right = {(row["image"], name): row[name] for row in truth for name in COLUMNS}
-    assert len(cells) - len(said) == round(0.25 * len(cells))
-    wrong = {cell for cell, answer in said.items() if answer != right[cell]}
-    assert len(wrong) == round(0.04 * len(said))
-    assert all(not set(said[cell].split("|")) & set(right[cell].split("|")) for cell in wrong)
+    assert len(cells) - len(filled) == round(0.25 * len(cells))
+    wrong = {cell for cell, answer in filled.items() if answer != right[cell]}
+    assert len(wrong) == round(0.04 * len(filled))
+    assert all(not set(filled[cell].split("|")) & set(right[cell].split("|")) for cell in wrong)
 
 
-def test_some_garments_have_two_right_colours(drawn: Drawn) -> None:
+def test_some_garments_have_two_colours(drawn: Drawn) -> None:
     cells = [row[f"{row[CATEGORY]}:colour"].split("|") for row in table(drawn.folder / "truth.csv")]
     counts = Counter(len(set(cell)) for cell in cells)
     assert set(counts) == {1, 2}
     assert counts[1] > counts[2]
 
 
-def test_photos_of_one_product_say_the_same_and_lie_in_one_part(drawn: Drawn) -> None:
+def test_photos_of_one_product_have_equal_answers_and_one_part(drawn: Drawn) -> None:
     parts = {part: table(drawn.folder / f"{part}.csv") for part in ("truth", "test_truth")}
     groups = [{row["group"] for row in rows} for rows in parts.values()]
     assert not groups[0] & groups[1]
     found: dict[str, set[tuple[str, ...]]] = {}
     for row in parts["truth"]:
         found.setdefault(row["group"], set()).add((row["text"], *(row[name] for name in (CATEGORY, *COLUMNS))))
-    assert all(len(said) == 1 for said in found.values())
+    assert all(len(rows) == 1 for rows in found.values())
     sizes = Counter(Counter(row["group"] for row in parts["truth"]).values())
     assert set(sizes) == {2}
 
@@ -105,7 +105,7 @@ def test_every_row_has_its_photo_and_an_address(drawn: Drawn) -> None:
             assert photo.size == (64, 64)
 
 
-def test_a_share_of_addresses_tells_the_category(tmp_path: Path) -> None:
+def test_a_share_of_addresses_contains_the_category(tmp_path: Path) -> None:
     drawn = write_garments(tmp_path / "shop", n_train=80, n_test=0, share_leaky=0.5, size_px=48)
     rows = table(drawn.folder / "truth.csv")
     leaks: dict[str, set[bool]] = {}
@@ -126,24 +126,24 @@ def test_the_same_arguments_give_the_same_bytes_with_any_number_of_workers(drawn
     assert not {name for name in digests(drawn.folder) if name.endswith(".jpg")} & set(digests(other.folder))
 
 
-def test_every_answer_is_to_be_seen() -> None:
+def test_every_answer_is_visible() -> None:
     for category, attributes in QUESTIONS.items():
-        for asked, answers in attributes.items():
-            seen = [picture(garment(category, **{asked: answer})) for answer in answers]
-            for i, one in enumerate(seen):
-                for other in seen[i + 1 :]:
-                    assert np.abs(one - other).mean() > 0.5, (category, asked)
+        for name, answers in attributes.items():
+            pictures = [picture(garment(category, **{name: answer})) for answer in answers]
+            for i, one in enumerate(pictures):
+                for other in pictures[i + 1 :]:
+                    assert np.abs(one - other).mean() > 0.5, (category, name)
 
 
-def test_the_category_can_be_told_from_the_pixels(drawn: Drawn) -> None:
+def test_the_category_can_be_predicted_from_the_pixels(drawn: Drawn) -> None:
     rows = [row for row in table(drawn.folder / "truth.csv") if (drawn.folder / row["file"]).exists()]
-    looks = []
+    rows_of_pixels = []
     for row in rows:
         with Image.open(drawn.folder / row["file"]) as photo:
             grey = np.asarray(photo.convert("L").resize((16, 16)), dtype=float)
         edge = np.abs(grey - np.median(np.concatenate([grey[0], grey[-1]])))
-        looks.append((edge / edge.max()).ravel())
-    vectors = np.stack(looks) / np.linalg.norm(looks, axis=1, keepdims=True)
+        rows_of_pixels.append((edge / edge.max()).ravel())
+    vectors = np.stack(rows_of_pixels) / np.linalg.norm(rows_of_pixels, axis=1, keepdims=True)
     similar = vectors @ vectors.T
     groups = np.array([row["group"] for row in rows])
     similar[groups[:, None] == groups[None]] = -1
@@ -160,7 +160,7 @@ def test_two_photos_of_a_garment_differ() -> None:
     assert (draw_garment(one, 0, size_px=64) == first).all()
 
 
-def test_names_mention_nothing_wrong() -> None:
+def test_names_contain_no_wrong_answers() -> None:
     products = [product(1, number, share_leaky=0.5) for number in range(60)]
     for one in products:
         words = {word for right in one.garment.answers.values() for answer in right for word in answer.split()}
@@ -170,7 +170,7 @@ def test_names_mention_nothing_wrong() -> None:
     assert any(len(one.text.split()) <= 2 for one in products)
 
 
-def test_without_flaws_the_table_is_the_truth() -> None:
+def test_without_mistakes_the_table_is_the_truth() -> None:
     truths = [{CATEGORY: ("shoe",), "shoe:colour": ("red", "blue"), "shoe:gender": ("men",)}]
     (given,) = given_answers(truths, unanswered=0, wrong=0, seed=0)
     assert given == truths[0]
@@ -182,7 +182,7 @@ def test_without_flaws_the_table_is_the_truth() -> None:
     assert given == {CATEGORY: ("shoe",)}
 
 
-def test_numbers_that_cannot_be_drawn_are_refused_together(tmp_path: Path) -> None:
+def test_all_numbers_out_of_range_are_listed(tmp_path: Path) -> None:
     with pytest.raises(PlanError) as caught:
         write_garments(tmp_path, n_train=0, share_wrong=1.5, size_px=8)
     assert {line.split(" = ")[0] for line in str(caught.value.got).splitlines()} == {
@@ -194,4 +194,4 @@ def test_numbers_that_cannot_be_drawn_are_refused_together(tmp_path: Path) -> No
     (tmp_path / "mine.txt").write_text("x")
     with pytest.raises(DataError) as caught_too:
         write_garments(tmp_path)
-    assert "give another folder" in caught_too.value.fix
+    assert "use another folder" in caught_too.value.fix

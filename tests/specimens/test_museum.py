@@ -51,7 +51,7 @@ def test_the_contest_layout_is_read_with_all_labels_in_their_groups(drawn: Drawn
     assert drawn.n_photos == len(both.table) == 58
 
 
-def test_photos_have_the_shorter_side_asked_for_and_differ(drawn: Drawn) -> None:
+def test_photos_are_different_and_have_the_requested_shorter_side(drawn: Drawn) -> None:
     flaws = {row["id"] for row in table(drawn.folder / "flaws.csv")}
     files = [file for file in drawn.folder.rglob("*.jpg") if file.stem not in flaws]
     assert len(files) == 52
@@ -66,7 +66,7 @@ def test_photos_have_the_shorter_side_asked_for_and_differ(drawn: Drawn) -> None
     assert len(sizes) > 15
 
 
-def test_flaws_are_what_they_are_listed_as(drawn: Drawn) -> None:
+def test_listed_flaws_are_correct(drawn: Drawn) -> None:
     flaws = table(drawn.folder / "flaws.csv")
     assert Counter(row["flaw"] for row in flaws) == {"copy": 4, "broken": 2}
     truth = {row["id"]: row["attribute_ids"] for row in table(drawn.folder / "truth.csv")}
@@ -98,7 +98,7 @@ def test_without_noise_the_given_labels_are_the_true_ones(tmp_path: Path) -> Non
     assert "share_missing=0 " in (tmp_path / "README.txt").read_text(encoding="utf-8")
 
 
-def test_labels_are_missing_and_wrong_in_the_numbers_asked_for(drawn: Drawn) -> None:
+def test_missing_and_wrong_labels_have_the_requested_numbers(drawn: Drawn) -> None:
     truth = {row["id"]: set(row["attribute_ids"].split()) for row in table(drawn.folder / "truth.csv")}
     given = {row["id"]: set(row["attribute_ids"].split()) for row in table(drawn.folder / "train.csv")}
     n_true = sum(len(truth[image]) for image in given)
@@ -140,7 +140,7 @@ def test_labels_have_a_long_tail_and_each_occurs(many: Path) -> None:
 
 
 @pytest.mark.parametrize("names", [[f"tag::{kind}" for kind in KINDS], [f"culture::{name}" for name in CULTURES]])
-def test_kinds_and_cultures_can_be_told_from_the_pixels(many: Path, names: list[str]) -> None:
+def test_kinds_and_cultures_can_be_predicted_from_the_pixels(many: Path, names: list[str]) -> None:
     vectors, found = [], []
     for image, labels in labelled(many).items():
         own = labels & set(names)
@@ -155,7 +155,7 @@ def test_kinds_and_cultures_can_be_told_from_the_pixels(many: Path, names: list[
     assert right > max(Counter(found.tolist()).values()) / len(found) + 0.2
 
 
-def test_all_impossible_numbers_are_told_at_once(tmp_path: Path) -> None:
+def test_all_numbers_out_of_range_are_listed(tmp_path: Path) -> None:
     with pytest.raises(PlanError) as refused:
         draw_museum(tmp_path, n_train=0, shorter_px=8, share_missing=0.9, share_wrong=-0.1)
     assert "n_train from 1 to" in refused.value.fix
@@ -165,7 +165,7 @@ def test_all_impossible_numbers_are_told_at_once(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_in_use_is_never_drawn_into(tmp_path: Path) -> None:
+def test_a_folder_with_files_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("keep me", encoding="utf-8")
     with pytest.raises(DataError) as refused:
         draw_museum(tmp_path, n_train=2, n_near_duplicates=0)

@@ -12,7 +12,7 @@ def drawn(kind: str, cultures: tuple[str, ...], motifs: tuple[str, ...], *, px: 
     return draw_object(MuseumObject(kind, cultures, motifs, 5), shot, shorter_px=px).astype(float)
 
 
-def test_the_same_values_draw_the_same_bytes_and_others_do_not() -> None:
+def test_the_same_values_give_the_same_bytes() -> None:
     one = MuseumObject("plates", ("chinese",), ("birds",), 7)
     first = draw_object(one, 1, shorter_px=64)
     assert first.tobytes() == draw_object(one, 1, shorter_px=64).tobytes()
@@ -56,7 +56,7 @@ def test_every_culture_and_every_motif_looks_different() -> None:
             assert (np.abs(pictures[one] - pictures[other]).max(axis=2) > 25).mean() > 0.03, (one, other)
 
 
-def test_drawings_fill_their_frame_and_stay_in_it() -> None:
+def test_outlines_fill_their_unit_square() -> None:
     for name, outlines in MOTIFS.items():
         points = np.concatenate([*outlines[0], *outlines[1]])
         assert np.abs(points).max() < 0.58, name
@@ -75,7 +75,7 @@ def test_the_background_differs_from_the_object_in_brightness() -> None:
             assert abs(middle.mean() - picture[:3, :3].mean()) > 20, (cultures, shot)
 
 
-def test_an_object_is_bright_towards_the_light_and_casts_a_shadow_away_from_it() -> None:
+def test_an_object_is_brighter_towards_the_light_and_has_a_shadow() -> None:
     y, x = np.mgrid[:60, :60] - 29.5
     disc = Image.fromarray((255 * (np.hypot(x, y) < 16)).astype(np.uint8))
     layers = [Image.new("RGB", (60, 60), (128, 128, 128)), disc, disc]
@@ -85,7 +85,7 @@ def test_an_object_is_bright_towards_the_light_and_casts_a_shadow_away_from_it()
     assert light[0, 48, 30] < light[0, 11, 30] - 0.1
 
 
-def test_the_labels_of_an_object_are_all_it_is_and_what_they_imply() -> None:
+def test_the_labels_of_an_object_are_complete() -> None:
     assert MuseumObject("vases", ("navajo", "greek"), ("flowers", "men"), 0).labels == (
         "culture::greek", "culture::navajo", "tag::flowers", "tag::men", "tag::vases", "tag::vessels",
     )  # fmt: skip

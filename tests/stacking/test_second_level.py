@@ -140,7 +140,7 @@ def test_unlabelled_cells_are_scored_but_not_used_for_training(toy, small):
     is_labelled[::2, label] = False
     by = small.model_copy(update={"features": BARE})
     hidden = toy.with_truth(toy.truth & is_labelled)
-    unlabelled = run(hidden, by, is_told=is_labelled)
+    unlabelled = run(hidden, by, is_labelled=is_labelled)
     means = [made.proba[:, label].mean() for made in (run(toy, by), unlabelled, run(hidden, by))]
     assert means[1] == pytest.approx(means[0], rel=0.25)
     assert means[2] < 0.7 * means[0]
@@ -152,7 +152,7 @@ def test_values_of_unlabelled_cells_and_saving_change_nothing(drawn, small, tmp_
     toy, new = drawn(120), drawn(20, seed=3)
     is_labelled = np.random.default_rng(5).random(toy.truth.shape) >= 0.3
     yes, no = (
-        run(toy.with_truth(one), small, is_told=is_labelled)
+        run(toy.with_truth(one), small, is_labelled=is_labelled)
         for one in (toy.truth | ~is_labelled, toy.truth & is_labelled)
     )
     cells = np.isin(np.arange(120), np.flatnonzero(is_labelled.all(axis=1)))

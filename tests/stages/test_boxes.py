@@ -123,7 +123,7 @@ def test_a_plan_whose_boxes_no_stage_finds_is_refused() -> None:
     with pytest.raises(PlanError) as refused:
         without.check()
     assert "add a boxes stage with the same finder before it" in str(refused.value.got)
-    assert "mend" in refused.value.fix
+    assert "correct these names" in refused.value.fix
     train = next(stage for stage in whole.stages if isinstance(stage, Train))
     three = train.model_copy(update={"net": humpback_classify(size="toy").only(Train).net})
     with pytest.raises(PlanError) as refused:

@@ -116,7 +116,7 @@ def test_a_run_ends_with_probabilities_and_a_threshold(
     assert (proba <= 1).all()
     if head.kind == "cosine":
         assert np.allclose(proba.sum(axis=1), 1, atol=1e-5)
-    assert (run.stage("answers") / "submission.csv").exists()
+    assert (run.stage("submission") / "submission.csv").exists()
 
 
 def test_confident_probabilities_of_a_cosine_head_stay_distinct() -> None:

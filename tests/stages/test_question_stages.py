@@ -94,7 +94,7 @@ def test_texts_predict_out_of_fold_and_use_a_leak_only_if_named(tmp_path: Path) 
         kind, colour = proba[:, :2].argmax(axis=1), proba[:, 4:].argmax(axis=1)
         spoke = np.arange(len(known)) != 7
         assert (kind == (known.truth[:, 1] > 0))[spoke].all()
-        has_answer = known.told[:, 2]
+        has_answer = known.has_answer[:, 2]
         right = (colour == (known.truth[:, 5] > 0))[has_answer & spoke].mean()
         assert (right > 0.95) == has_colour
 

@@ -311,7 +311,7 @@ def test_a_validation_photo_without_a_name_stops_no_ranking(tmp_path: Path) -> N
     more = Given(kind="given", name="more", on="split", unknown=MaxMap(), k=5, calibration=None)
     fold = np.array([-1, 0, -1, 0, 0, 0])
     context = ranked_by_hand(tmp_path, names, fold, scores, again)
-    assert "validation MAP@5 1.0000, 1.0000 before" in fitted(context, again)
+    assert "validation MAP@5 1.0000 (1.0000 before)" in fitted(context, again)
     ranking = Ranking(context.run.work_directory("more"))
     more.fit(context, ranking.folder)
     assert ranking.decision.threshold.n_queries == 3

@@ -211,9 +211,9 @@ def test_boxes_that_no_stage_finds_are_refused() -> None:
     from fieldmark.plans.reidentify import reidentify
 
     plan = reidentify(size="toy", boxes="grabcut", keypoints="xfeat")
-    stages = {stage.name: stage for stage in plan.stages}
-    assert stages["matching"].within == stages["boxes"].finder
-    other = [one.model_copy(update={"within": FeatureNorm()}) if one.name == "matching" else one for one in plan.stages]
+    reranking = plan.only(RerankKeypoints)
+    assert reranking.within == plan.only(Boxes).finder
+    other = [one.model_copy(update={"within": FeatureNorm()}) if one is reranking else one for one in plan.stages]
     with pytest.raises(PlanError) as caught:
         plan.model_copy(update={"stages": tuple(other)}).check()
     assert "no earlier stage finds its boxes (feature_norm)" in str(caught.value)
@@ -223,8 +223,8 @@ def test_boxes_that_no_stage_finds_are_refused() -> None:
 def test_keypoints_are_a_setting_of_humpback_nearest(size: Size) -> None:
     plan = humpback_classify(size=size, keypoints="xfeat")
     assert plan.stages[:-2] == humpback_classify(size=size).stages[:-1]
-    looked = plan.only(RerankKeypoints)
-    assert (looked.reads_from, plan.stages[-1].reads()) == ("ranking", (looked.name,))
+    reranking = plan.only(RerankKeypoints)
+    assert (reranking.reads_from, plan.stages[-1].reads()) == ("ranking", (reranking.name,))
 
 
 @pytest.mark.parametrize("kind", [Xfeat(), Xfeat(matcher="lighterglue"), Sift()], ids=str)
@@ -233,9 +233,9 @@ def test_a_missing_opencv_is_reported_before_training(
 ) -> None:
     """The error comes before hours of training."""
     plan = humpback_classify(size="toy", keypoints="xfeat")
-    image_features = plan.only(RerankKeypoints).model_copy(update={"matching": KeypointMatching(points=kind)})
-    image_features.ready(context.known, None)
-    stages = tuple(image_features if isinstance(one, RerankKeypoints) else one for one in plan.stages)
+    reranking = plan.only(RerankKeypoints).model_copy(update={"matching": KeypointMatching(points=kind)})
+    reranking.ready(context.known, None)
+    stages = tuple(reranking if isinstance(one, RerankKeypoints) else one for one in plan.stages)
     monkeypatch.setitem(sys.modules, "cv2", None)
     with pytest.raises(FieldmarkError, match="OpenCV"):
         execute(plan.model_copy(update={"stages": stages}), context.known, tmp_path / "run", n_workers=0)
@@ -281,11 +281,11 @@ def test_a_whole_run_reranks_and_its_predictor_and_report_agree(
 
     plan = humpback_nearest(size="toy")
     again = STAGE.model_copy(update={"shortlist": 5, "within": within})
-    image_features = () if isinstance(within, TableBoxes) else (Boxes(name="boxes", finder=within),)
+    boxes = () if isinstance(within, TableBoxes) else (Boxes(name="boxes", finder=within),)
     stages = tuple(
-        one.model_copy(update={"reads_from": "again"}) if one.kind == "answer" else one for one in plan.stages
+        one.model_copy(update={"reads_from": "again"}) if one.kind == "write_submission" else one for one in plan.stages
     )
-    plan = Plan(name="again", stages=(*image_features, *stages[:-1], again, stages[-1])).check()
+    plan = Plan(name="again", stages=(*boxes, *stages[:-1], again, stages[-1])).check()
     execute(plan, context.known, tmp_path / "run", new=context.new, n_workers=0)
     opened = Context.open(tmp_path / "run")
     assert opened.plan.answering() == again
@@ -294,4 +294,4 @@ def test_a_whole_run_reranks_and_its_predictor_and_report_agree(
     predictor = fieldmark.load(tmp_path / "run", device="cpu", n_workers=0)
     assert predictor(context.new)[0].matches[0].identity == "a2"
     write_report(opened)
-    assert "Keypoint matches between" in (tmp_path / "run" / REPORT).read_text()
+    assert 'class="lines"' in (tmp_path / "run" / REPORT).read_text()

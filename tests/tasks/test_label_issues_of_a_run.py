@@ -1,4 +1,4 @@
-"""Doubtful labels of a run with hand-made scores: planted mistakes come first, under the names of their photos."""
+"""Label issues of a run with hand-made scores: planted mistakes come first, with the ids of their photos."""
 
 import numpy as np
 import pytest

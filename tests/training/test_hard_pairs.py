@@ -279,4 +279,4 @@ def test_data_that_cannot_be_mined_is_refused(photos: list[Path]) -> None:
         assert lonely.value.fix == "use sampler = {kind = 'pk'}, or add photos of more individuals."
     with pytest.raises(PlanError) as drawn:
         draw(EXACT, classes=UNEVEN, batch=8, seed=0, epoch=0)
-    assert drawn.value.fix == "train with it, or draw with kind='pk'."
+    assert drawn.value.fix == "use it in a training stage, or draw with kind='pk'."

@@ -19,7 +19,7 @@ from fieldmark.training.pinpoint import (
     fit_clicks,
     mirror_names,
     mirrored_coordinates,
-    tell,
+    predict_coordinates,
 )
 
 TINY = Backbone(name="test_efficientnet", weights=RandomWeights())
@@ -62,7 +62,9 @@ def test_a_peak_of_the_map_is_predicted_at_its_place() -> None:
         pinpointer.fine.weight.fill_(1.0)
     fine = torch.zeros(1, 1, 10, 20)
     fine[0, 0, 3, 12] = 60.0
-    assert np.allclose(tell(pinpointer, Maps(fine, torch.zeros(1, 1, 5, 10))), [[12.5 / 20, 3.5 / 10]], atol=1e-3)
+    assert np.allclose(
+        predict_coordinates(pinpointer, Maps(fine, torch.zeros(1, 1, 5, 10))), [[12.5 / 20, 3.5 / 10]], atol=1e-3
+    )
 
 
 def test_boxes_and_landmarks_are_learnt_deterministically() -> None:
@@ -102,7 +104,7 @@ def test_predicted_boxes_are_always_valid() -> None:
     with torch.no_grad():
         for parameter in pinpointer.parameters():
             parameter.copy_(torch.linspace(-9, 9, parameter.numel()).reshape(parameter.shape))
-    said = tell(
+    said = predict_coordinates(
         pinpointer, Maps(torch.randn(9, 2, 6, 6, generator=torch.Generator().manual_seed(0)), torch.ones(9, 2, 3, 3))
     )
     assert (said[:, :2] >= 0).all()
@@ -152,7 +154,7 @@ def test_a_saved_regressor_is_read_and_another_is_refused(tmp_path: Path) -> Non
     digest = save_pinpointer(made, tmp_path, backbone=TINY, side_px=64, errors={"median IoU": 0.5})
     stored = open_pinpointer(tmp_path, sha256=digest)
     assert stored.card.points == POINTS
-    assert (tell(stored.pinpointer, clicks.maps) == tell(made, clicks.maps)).all()
+    assert (predict_coordinates(stored.pinpointer, clicks.maps) == predict_coordinates(made, clicks.maps)).all()
     with pytest.raises(WeightsError) as refused:
         open_pinpointer(tmp_path, sha256="0" * 64)
     assert "--clicks" in refused.value.fix

@@ -1,1 +1,1 @@
-"""Collections (tables of photos), label vocabularies, folds, samplers."""
+"""Collections (tables of photos), label vocabularies, folds and samplers."""

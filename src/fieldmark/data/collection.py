@@ -1,4 +1,4 @@
-"""A table of photos with what is known about them: the value every other room starts from."""
+"""The collection: a table of photos with their labels, boxes, dates and other data."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ BOX = ("box_x", "box_y", "box_w", "box_h")
 
 @dataclass(frozen=True, eq=False)
 class Collection:
-    """One row a photo; a frozen value, never changed in place.
+    """A table of photos with one row per photo. A collection is immutable: methods return new collections.
 
     Attributes:
-        table: ``image`` (id, text) and ``file`` (text, below ``root``), and as present ``identity``, ``labels``
-            (list of text), ``group``, ``date``, ``box_x box_y box_w box_h`` (px of the true size), ``width`` and
-            ``height`` (true size in px), ``url``, ``text``; one column (list of text) for each question of the
-            vocabulary; any other column is carried along as text.
-        root: The folder of the photos.
-        vocabulary: The names that may occur in ``identity``, ``labels`` and the questions.
-        name: What the collection is called in reports.
+        table: Frame with the columns ``image`` (id, text) and ``file`` (text, below ``root``). Optional columns are
+            ``identity``, ``labels`` (list of text), ``group``, ``date``, ``box_x box_y box_w box_h`` (px of the
+            original photo), ``width`` and ``height`` (size of the original photo in px), ``url``, ``text``, and one
+            column (list of text) for each question of the vocabulary. All other columns are kept as text.
+        root: Folder of the photos.
+        vocabulary: Allowed names in ``identity``, ``labels`` and the questions.
+        name: Name of the collection in reports.
     """
 
     table: pl.DataFrame
@@ -48,9 +48,9 @@ class Collection:
         missing += [question.name for question in self.vocabulary.questions if question.name not in self.table.columns]
         if missing:
             raise DataError(
-                "The table of photos lacks columns.",
+                "Required columns are missing in the table of photos.",
                 got=several(missing),
-                fix=f"name them; the table has {', '.join(self.table.columns) or 'none'}.",
+                fix=f"add or rename columns; the table has {', '.join(self.table.columns) or 'none'}.",
             )
         object.__setattr__(self, "table", typed(self.table, lists=[q.name for q in self.vocabulary.questions]))
         object.__setattr__(self, "root", Path(self.root))
@@ -58,11 +58,11 @@ class Collection:
         if images.null_count() or images.n_unique() < len(images):
             twice = self.table.filter(pl.col("image").is_duplicated() | pl.col("image").is_null())["image"]
             raise DataError(
-                "Photos need an id each, and no two the same.",
+                "Column 'image': some ids are missing or occur twice.",
                 got=several(twice.unique(maintain_order=True).to_list()),
-                fix="give every row its own image id.",
+                fix="give every row a unique image id.",
             )
-        _ = self.classes  # names that the vocabulary does not have are refused now, not at first use
+        _ = self.classes  # names missing in the vocabulary raise an error now, not at first use
 
     @classmethod
     def of(
@@ -75,19 +75,20 @@ class Collection:
         questions: Sequence[str | QuestionEntry] = (),
         vocabulary: Vocabulary | None = None,
     ) -> Self:
-        """A collection from a polars or pandas frame (or a mapping of columns) in our column names.
+        """Create a collection from a polars or pandas frame, or from a mapping of columns.
 
         Args:
-            frame: At least a column ``image`` or ``file``; the other of the two is taken from it.
-            root: The folder of the photos.
-            name: What the collection is called in reports.
+            frame: Table with the column names of ``Collection.table``. It needs a column ``image`` or ``file``; if one
+                of them is missing, it is copied from the other.
+            root: Folder of the photos.
+            name: Name of the collection in reports.
             unknown: Label of unknown individuals in the frame. "auto" recognises new_whale, unknown and
                 new_individual. "": an empty name. None: no photo shows an unknown individual.
-            questions: The columns that are questions, by name or with all that is known of them.
-            vocabulary: The names to use instead of those that occur in the frame.
+            questions: Columns that are questions, as names or as ``QuestionEntry``.
+            vocabulary: Allowed names; None: the names that occur in the frame.
 
         Raises:
-            DataError: A column is missing, an id stands twice, or a name is not in ``vocabulary``.
+            DataError: A column is missing, an id occurs twice, or a name is not in ``vocabulary``.
         """
         table = of_any(frame)
         if "image" not in table.columns and "file" in table.columns:
@@ -98,7 +99,7 @@ class Collection:
         absent = [column for column in columns if column not in table.columns]
         if absent:
             raise DataError(
-                "The table lacks a column for a question.",
+                "The table has no column for a question.",
                 got=several(absent),
                 fix=nearest(absent[0], table.columns),
             )
@@ -127,23 +128,23 @@ class Collection:
 
     @property
     def present(self) -> Bool[np.ndarray, " image"]:
-        """Whether a photo has a file; an empty name stands for a photo that is gone, of which only the row is left."""
+        """Whether each photo has a file. An empty file name marks a row whose photo no longer exists."""
         return (self.table["file"] != "").to_numpy()
 
     def lost(self) -> list[Path]:
-        """The files that should be there and are not, as when the photos were moved."""
+        """The files of the table that do not exist, for example because the photos were moved."""
         return [path for path, there in zip(self.paths, self.present, strict=True) if there and not path.is_file()]
 
     @cached_property
     def classes(self) -> Int64[np.ndarray, " image"]:
-        """Class of each photo's identity; -1 the unknown identity, -2 none given."""
+        """Class of the identity of each photo; -1: unknown individual, -2: no identity in the table."""
         if "identity" not in self.table.columns:
             return _frozen(np.full(len(self), -2, dtype=np.int64))
         return _frozen(self.vocabulary.classes(self.table["identity"]))
 
     @cached_property
     def groups(self) -> Int64[np.ndarray, " image"]:
-        """A number each photo shares with the photos of its group; a photo without group has its own."""
+        """Group number of each photo. A photo without a group has its own number."""
         alone = pl.concat_str(pl.lit("photo "), pl.int_range(pl.len()).cast(pl.String))
         key = alone
         if "group" in self.table.columns:
@@ -152,30 +153,30 @@ class Collection:
 
     @cached_property
     def extra(self) -> Bool[np.ndarray, " image"]:
-        """Photos of another collection that teach and nothing more: they never judge, and nobody is compared to them.
+        """Whether each photo is for training only: it is never in validation, and new photos are not compared with it.
 
-        Those with yes (y, true, 1, x) in the column ``extra``; none without the column.
+        These photos come from another collection. They have yes (or y, true, 1, x) in the column ``extra``.
         """
         if "extra" not in self.table.columns:
             return _frozen(np.zeros(len(self), np.bool_))
-        told = self.table["extra"].fill_null("").str.strip_chars().str.to_lowercase()
-        return _frozen(told.is_in(["yes", "y", "true", "1", "x"]).to_numpy().copy())
+        cells = self.table["extra"].fill_null("").str.strip_chars().str.to_lowercase()
+        return _frozen(cells.is_in(["yes", "y", "true", "1", "x"]).to_numpy().copy())
 
     @property
     def boxes(self) -> Float32[np.ndarray, "image 4"] | None:
-        """Left, top, width, height in px of the true size; nan where a photo has no box; None without box columns."""
+        """Left, top, width and height in px of the original photo; nan for photos without box; None without columns."""
         if not set(BOX) <= set(self.table.columns):
             return None
         return self.table.select(BOX).fill_null(float("nan")).to_numpy().astype(np.float32)
 
     @property
     def dates(self) -> np.ndarray | None:
-        """Day of each photo as ``datetime64[D]`` (NaT where missing); None without a date column."""
+        """Date of each photo as ``datetime64[D]`` (NaT if missing); None without a date column."""
         return self.table["date"].to_numpy().astype("datetime64[D]") if "date" in self.table.columns else None
 
     @property
     def truth(self) -> Float32[np.ndarray, "image label"]:
-        """1 where a photo has the tag, else 0; without a column of labels all zeros.
+        """Label matrix: 1 if the photo has the tag, else 0. Without a column ``labels`` it is all zeros.
 
         Raises:
             DataError: A label is not in the vocabulary.
@@ -184,7 +185,7 @@ class Collection:
         return self.vocabulary.truth(labels)
 
     def answers(self, question: str) -> Float32[np.ndarray, "image label"]:
-        """1 where an answer to ``question`` is right; a row of zeros where the photo's answer is not given.
+        """Label matrix of one question: 1 for right answers, else 0. The row of an unlabelled photo is all zeros.
 
         Raises:
             DataError: There is no such question, or an answer is not allowed.
@@ -193,9 +194,10 @@ class Collection:
         return self.vocabulary.answers(question, self.table[question])
 
     def answering(self) -> Self:
-        """The same photos with every answer as a label, named ``question::answer``; a question is a label group.
+        """The same photos with the answers as labels ``question::answer``. Each question is a label group.
 
-        So whatever learns labels learns answers. Labels that the photos had go; the questions stay in the vocabulary.
+        Networks that predict labels can then be trained on questions. The former labels are removed. The questions
+        stay in the vocabulary.
         """
         vocabulary = self.vocabulary
         marked = [
@@ -213,39 +215,43 @@ class Collection:
         )
 
     @property
-    def told(self) -> Bool[np.ndarray, "image question"]:
-        """Whether a photo's answer to each question is given; where it is not, no answer is known to be wrong."""
+    def has_answer(self) -> Bool[np.ndarray, "image question"]:
+        """Whether each photo is labelled for each question. For unlabelled questions the right answer is unknown."""
         lists = [self.table[one.name].list.len().fill_null(0) > 0 for one in self.vocabulary.questions]
         return np.stack([one.to_numpy() for one in lists], axis=1) if lists else np.zeros((len(self), 0), np.bool_)
 
     def take(self, rows: Sequence[int] | np.ndarray) -> Self:
-        """The photos of those rows (numbers, or one True or False a photo), with the same vocabulary."""
+        """The photos of the given rows (row numbers or a boolean mask), with the same vocabulary."""
         rows = np.asarray(rows)
         if rows.dtype == np.bool_:
             if rows.shape != (len(self),):
                 raise DataError(
-                    "A choice of photos needs one True or False for each.",
-                    got=f"{len(rows)} for {len(self)} photos",
-                    fix="pass a mask as long as the collection, or row numbers.",
+                    "rows must have one True or False for each photo.",
+                    got=f"{len(rows)} values for {len(self)} photos",
+                    fix="pass a mask with one value per photo, or row numbers.",
                 )
             rows = np.flatnonzero(rows)
         return replace(self, table=self.table[rows.astype(np.int64)])
 
     def with_group(self, column: str) -> Self:
-        """The same photos, grouped by another column (``dup_group``, an encounter, an artist).
+        """The same photos, grouped by another column (for example ``dup_group``, an encounter or an artist).
 
         Raises:
             DataError: There is no such column.
         """
         if column not in self.table.columns:
-            raise DataError("There is no such column to group by.", got=column, fix=nearest(column, self.table.columns))
+            raise DataError(
+                "The table has no column of that name for groups.",
+                got=column,
+                fix=nearest(column, self.table.columns),
+            )
         text = pl.col(column).cast(pl.String)
         return replace(self, table=self.table.with_columns(group=pl.when(text != "").then(text)))
 
     def under(self, vocabulary: Vocabulary) -> Self:
-        """The same photos seen with another vocabulary: whom it does not know becomes its unknown identity.
+        """The same photos with another vocabulary. Individuals that it does not contain become unknown individuals.
 
-        This is how new photos are judged against a trained model: its identities decide who is unknown.
+        Use it to evaluate a trained model on new photos: the identities of the model define who is unknown.
         """
         table = self.table
         if "identity" in table.columns:
@@ -254,10 +260,13 @@ class Collection:
         return replace(self, table=table, vocabulary=vocabulary)
 
     def fingerprint(self) -> str:
-        """16 hex digits of the table, the vocabulary, and each file's name and size; where they lie does not matter."""
+        """Hash (16 hex digits) of the table, the vocabulary, and the name and size of each file.
+
+        The folder of the photos has no effect on it.
+        """
         vocabulary = self.vocabulary.to_json()
         if self.vocabulary.has_default_unknown and not (self.classes == UNKNOWN).any():
-            # A label that no photo has is no part of the data, and runs of earlier versions keep their fingerprints.
+            # A label that no photo has is not part of the data. So runs of earlier versions keep their fingerprints.
             vocabulary = vocabulary.replace(f'\n "unknown": "{self.vocabulary.unknown}",', '\n "unknown": null,', 1)
         digest = hashlib.sha256(vocabulary.encode())
         digest.update(repr(sorted(self.table.schema.items())).encode())
@@ -267,7 +276,7 @@ class Collection:
         return digest.hexdigest()[:16]
 
     def write(self, folder: Path | str) -> None:
-        """Write ``collection.parquet``, ``vocabulary.json`` and ``collection.json`` (name and root) into a folder."""
+        """Write ``collection.parquet``, ``vocabulary.json`` and ``collection.json`` (name and root) to a folder."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self.table.write_parquet(folder / "collection.parquet")
@@ -275,17 +284,17 @@ class Collection:
         self.note_root(folder)
 
     def note_root(self, folder: Path | str) -> None:
-        """Note in a folder that ``write`` has made where the photos lie (``collection.json``: name and root)."""
+        """Update the folder of the photos in ``collection.json`` of a folder that ``write`` created."""
         about = json.dumps({"name": self.name, "root": str(self.root.absolute())}, ensure_ascii=False)
         write_text(Path(folder) / "collection.json", about)
 
     @classmethod
     def open(cls, folder: Path | str, *, root: Path | str | None = None) -> Self:
-        """The collection that ``write`` left in a folder.
+        """Read a collection that ``write`` saved to a folder.
 
         Args:
-            folder: Where it was written.
-            root: The folder of the photos, if it was moved.
+            folder: Folder of the saved collection.
+            root: New folder of the photos, if they were moved.
 
         Raises:
             DataError: A file is missing or damaged.
@@ -299,9 +308,9 @@ class Collection:
             return cls(table=table, root=Path(root or about["root"]), vocabulary=vocabulary, name=about["name"])
         except (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as error:
             raise DataError(
-                f"{folder} holds no whole collection.",
+                f"The folder {folder} does not hold a complete collection.",
                 got=error,
-                fix="give the folder that Collection.write() wrote; it has collection.parquet, vocabulary.json, "
+                fix="give a folder written by Collection.write(), with collection.parquet, vocabulary.json and "
                 "collection.json.",
             ) from error
 
@@ -315,28 +324,28 @@ def occurring(
     tag_groups: Mapping[str, str] | None = None,
     usual: str = NEW_INDIVIDUAL,
 ) -> Vocabulary:
-    """The vocabulary of the names that occur in a typed table, sorted.
+    """Create the vocabulary of the names that occur in a table, sorted.
 
     Args:
-        table: Columns as ``Collection`` describes them.
-        unknown: Label of unknown individuals; "auto" recognises ``UNKNOWN_NAMES``; None: the table has none.
-        questions: The columns that are questions, by name or with all that is known of them.
-        tags: The tags in column order, instead of those that occur.
-        tag_groups: Group of each tag; without it the text before "::".
-        usual: Label of unknown individuals for answers, where the table has none.
+        table: Frame with the columns of ``Collection.table`` in their types.
+        unknown: Label of unknown individuals. "auto" recognises ``UNKNOWN_NAMES``. None: the table has no such label.
+        questions: Columns that are questions, as names or as ``QuestionEntry``.
+        tags: Tags in column order; None: the tags that occur.
+        tag_groups: Group of each tag; None: the text before "::".
+        usual: Label of unknown individuals in answers, if the table has none.
 
     Raises:
-        DataError: With "auto", more than one word for the unknown identity occurs; or a question has an answer that is
-            not among those listed for it.
+        DataError: With "auto", the table has several labels of unknown individuals. Or a question has an answer that
+            is not among its listed answers.
     """
     identities = table["identity"].drop_nulls().unique().to_list() if "identity" in table.columns else []
     if unknown == "auto":
         words = usual_unknowns(identities)
         if len(words) > 1:
             raise DataError(
-                "Two words of the table may stand for the unknown identity.",
+                "The table has more than one label for unknown individuals.",
                 got=several([repr(word) for word in words]),
-                fix=f"say which: unknown={words[0]!r}, or write one of them everywhere.",
+                fix=f"choose one, for example unknown={words[0]!r}, or use one label in the whole table.",
             )
         unknown = words[0] if words else None
     unknown = default_unknown(identities, usual) if unknown is None else unknown
@@ -354,12 +363,12 @@ def occurring(
 def labelled_unknowns(
     table: pl.DataFrame, unknown: str | None, *, usual: str = NEW_INDIVIDUAL
 ) -> tuple[pl.DataFrame, str | None]:
-    """Where an empty name stands for unknown individuals, the table with a label in its place, and that label.
+    """Replace empty names of unknown individuals by a label, and return the table and the label.
 
     Args:
-        table: Columns as ``Collection`` describes them.
-        unknown: Label of unknown individuals; only "" changes the table.
-        usual: The label to use, if no individual has it.
+        table: Frame with the columns of ``Collection.table``.
+        unknown: Label of unknown individuals. The table is changed only if it is "".
+        usual: The preferred label. Another one is used if an individual has this name.
     """
     if unknown != "" or "identity" not in table.columns:
         return table, unknown
@@ -369,7 +378,7 @@ def labelled_unknowns(
 
 
 def usual_unknowns(identities: Iterable[str]) -> list[str]:
-    """The names that are recognised as labels of unknown individuals without being named, sorted."""
+    """The names that are recognised automatically as labels of unknown individuals, sorted."""
     return sorted(name for name in identities if name.strip().casefold() in UNKNOWN_NAMES)
 
 
@@ -379,13 +388,13 @@ def _names(lists: pl.Series) -> list[str]:
 
 
 def _frozen(array: np.ndarray) -> np.ndarray:
-    """The array, protected against writing, as it is shared by all who ask."""
+    """The array, made read-only because several callers share it."""
     array.flags.writeable = False
     return array
 
 
 def _size(path: str) -> int:
-    """Bytes of a file, -1 where it is missing."""
+    """Size of a file in bytes; -1 if it is missing."""
     try:
         return os.stat(path).st_size  # noqa: PTH116 - Path objects would cost eight times as much
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Which column of a user's table is which of ours: by what the user says, else by the names the field uses."""
+"""Mapping of the columns of a user's table to the columns of a collection, by settings or by common names."""
 
 from __future__ import annotations
 
@@ -30,37 +30,39 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "x1": ("x1", "xmax"),
     "y1": ("y1", "ymax"),
 }
-"""Names by which our columns go elsewhere, the preferred first; letters and digits only, lower case.
+"""Common names of each column of a collection, the preferred one first; letters and digits only, in lower case.
 
-``box`` is one cell "x, y, w, h"; ``x0 y0 x1 y1`` are corners. ``width`` and ``height`` prefer the size of the
-original, as that is the true shape of a photo that was squashed.
+``box`` is one cell "x, y, w, h"; ``x0 y0 x1 y1`` are corners. For ``width`` and ``height`` the size of the original
+photo is preferred, because a resized photo may have another aspect ratio.
 """
 
 
 def place(names: Sequence[str], chosen: Mapping[str, str], *, reserved: Sequence[str] = ()) -> dict[str, str]:
-    """Our column names with the user's.
+    """Map the columns of a collection to the columns of the user's table.
 
     Args:
-        names: The columns of the user's table.
-        chosen: What the user says: ours to theirs; it wins over the synonyms.
-        reserved: The user's columns that have another use (questions).
+        names: Columns of the user's table.
+        chosen: Settings of the user: column of a collection to column of the table. They have priority over common
+            names.
+        reserved: Columns of the table with another use (questions).
 
     Returns:
-        For each of ours that was found, the user's column; each column of the user has one use at most.
+        For each column of a collection that was found, the column of the table. Each column of the table is used once
+        at most.
 
     Raises:
-        DataError: ``chosen`` names a column that is not ours, or one that the table does not have.
+        DataError: ``chosen`` contains a column that collections do not have, or one that the table does not have.
     """
     allowed = [*SCHEMA, *(ours for ours in SYNONYMS if ours not in SCHEMA)]
-    strange = [f"{ours!r}: {nearest(ours, allowed)}" for ours in chosen if ours not in allowed]
+    invalid = [f"{ours!r}: {nearest(ours, allowed)}" for ours in chosen if ours not in allowed]
     absent = [f"{theirs!r}: {nearest(theirs, names)}" for theirs in chosen.values() if theirs not in names]
     absent += [f"{question!r}: {nearest(question, names)}" for question in reserved if question not in names]
-    if strange or absent:
+    if invalid or absent:
         raise DataError(
-            "Some columns cannot be mapped.",
-            got=several(strange + absent),
-            fix=f"write our name, then yours: {', '.join(f'{ours}=...' for ours in list(SCHEMA)[:5])}; "
-            f"the table has {', '.join(names)}.",
+            "Some columns of the setting columns (--column) do not exist.",
+            got=several(invalid + absent),
+            fix=f"write FIELD=COLUMN with fields such as {', '.join(list(SCHEMA)[:5])}; "
+            f"the table has the columns {', '.join(names)}.",
         )
     found = dict(chosen)
     taken = {*chosen.values(), *reserved}

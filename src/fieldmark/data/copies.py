@@ -1,4 +1,4 @@
-"""Files with the same bytes: copies of one picture, whatever their names say."""
+"""Detection of identical files: copies of one photo under different names."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from fieldmark.data.vocabulary import UNKNOWN
 
 
 def same_bytes(paths: Sequence[Path]) -> list[list[int]]:
-    """Groups of positions whose files have the same bytes, in the order of their first.
+    """Groups of positions whose files have the same bytes, ordered by the first position.
 
-    Positions that name one and the same path are no near-duplicates of each other. Only files of equal size are read; a file
-    that cannot be read is nobody's near-duplicate.
+    Positions with the same path are not copies of each other. Only files of equal size are read. A file that cannot be
+    read has no copies.
     """
     of_content: dict[str, list[int]] = defaultdict(list)
-    for similar in _by_size(paths).values():
-        if len(similar) > 1:
-            for at in similar:
+    for same_size in _by_size(paths).values():
+        if len(same_size) > 1:
+            for at in same_size:
                 if content := _digest(paths[at]):
                     of_content[content].append(at)
-    found = [similar for similar in of_content.values() if len({paths[at] for at in similar}) > 1]
-    return sorted(found, key=lambda similar: similar[0])
+    found = [copies for copies in of_content.values() if len({paths[at] for at in copies}) > 1]
+    return sorted(found, key=lambda copies: copies[0])
 
 
 def among(paths: Sequence[Path], others: Sequence[Path]) -> Bool[np.ndarray, " image"]:
-    """Which of the files are, byte for byte, one of the ``others``, whatever they are called there."""
+    """Whether each file has the same bytes as one of the ``others``. Names do not matter."""
     rows, theirs = _by_size(paths), _by_size(others)
     found = np.zeros(len(paths), dtype=np.bool_)
     for size in rows.keys() & theirs.keys():
@@ -41,17 +41,17 @@ def among(paths: Sequence[Path], others: Sequence[Path]) -> Bool[np.ndarray, " i
 
 
 def named_unknowns(paths: Sequence[Path], classes: Int64[np.ndarray, " image"]) -> Bool[np.ndarray, " image"]:
-    """Which photos of the unknown identity are copies of a photo that has a name: their label is wrong."""
+    """Whether each photo of an unknown individual is a copy of a photo with a name. Its label is wrong then."""
     wrong = np.zeros(len(paths), dtype=np.bool_)
-    for similar in same_bytes(paths):
-        of_duplicates = classes[similar]
-        if (of_duplicates >= 0).any():
-            wrong[similar] = of_duplicates == UNKNOWN
+    for copies in same_bytes(paths):
+        of_copies = classes[copies]
+        if (of_copies >= 0).any():
+            wrong[copies] = of_copies == UNKNOWN
     return wrong
 
 
 def _by_size(paths: Sequence[Path]) -> dict[int, list[int]]:
-    """Positions by the size of their file."""
+    """Positions by file size."""
     of_size: dict[int, list[int]] = defaultdict(list)
     for at, path in enumerate(paths):
         with suppress(OSError):
@@ -60,7 +60,7 @@ def _by_size(paths: Sequence[Path]) -> dict[int, list[int]]:
 
 
 def _digest(path: Path) -> str:
-    """The SHA-256 of a file, empty if it cannot be read."""
+    """The SHA-256 of a file; empty if it cannot be read."""
     try:
         return sha256(path)
     except OSError:

@@ -1,4 +1,4 @@
-"""What a layout hands to the reader: a table in our names, still text, and where photos and label names are."""
+"""Drafts: the unchecked table that a layout returns, with the places of its photos and label names."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from fieldmark.data.vocabulary import NEW_INDIVIDUAL
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How a table of photos is to be read; ``fieldmark.data.reading.survey`` describes each."""
+    """The options of reading a table of photos; ``fieldmark.data.reading.survey`` describes each of them."""
 
     layout: str = "auto"
     columns: Mapping[str, str] = field(default_factory=dict)
     questions: tuple[str, ...] = ()
-    asked: tuple[QuestionEntry, ...] = ()
+    question_entries: tuple[QuestionEntry, ...] = ()
     photos: Path | None = None
     unknown: str | None = "auto"
     labelled: bool = True
@@ -33,23 +33,24 @@ class Options:
 
 @dataclass(frozen=True, kw_only=True)
 class Draft:
-    """A table before it is checked.
+    """A table before its rows are checked.
 
     Attributes:
-        table: Our columns as text (``labels`` and questions as lists of text), other columns, and ``ROW``.
-        source: Name of the file it came from.
-        name: What the collection may be called.
-        folders: Where the photos may be, the likeliest first.
-        theirs: Our column names with the user's, for messages.
-        by_stem: Photos may be named without their ending.
-        ending: The ending to add to names where the disk is not looked at.
-        tags: The tags in column order, where the layout lists them; None: those that occur.
-        tag_groups: Group of each tag, where the layout says so.
-        questions: The columns that are questions.
-        asked: The same with all that is known of them; empty where only names are.
-        unknown: Label of unknown individuals in answers, where the table has none.
-        mistakes: What is wrong so far.
-        notes: What was left out rightly, or is worth knowing.
+        table: The columns of a collection as text (``labels`` and questions as lists of text), other columns, and
+            ``ROW``.
+        source: Name of the file of the table.
+        name: Proposed name of the collection.
+        folders: Possible folders of the photos, the most likely one first.
+        theirs: For each column of the collection the name of the user's column, for messages.
+        by_stem: Whether file names may lack their extension.
+        ending: Extension to add to names if the files are not checked.
+        tags: Tags in column order, if the layout lists them; None: the tags that occur.
+        tag_groups: Group of each tag, if the layout defines groups.
+        questions: Names of the columns that are questions.
+        question_entries: The same questions with their answers and relations; empty if only names are given.
+        unknown: Label of unknown individuals in answers, if the table has none.
+        mistakes: Mistakes found so far.
+        notes: Remarks that are not mistakes, for example files that were left out.
     """
 
     table: pl.DataFrame
@@ -62,13 +63,13 @@ class Draft:
     tags: tuple[str, ...] | None = None
     tag_groups: Mapping[str, str] | None = None
     questions: tuple[str, ...] = ()
-    asked: tuple[QuestionEntry, ...] = ()
+    question_entries: tuple[QuestionEntry, ...] = ()
     unknown: str = NEW_INDIVIDUAL
     mistakes: list[Mistake] = field(default_factory=list)
     notes: list[Mistake] = field(default_factory=list)
 
     def mark(self, bad: pl.Expr, *, column: str, problem: str, fix: str, value: pl.Expr | None = None) -> list[Mistake]:
-        """A mistake for every row where ``bad`` is true; ``value`` is what it shows, else the column's text."""
+        """A mistake for every row where ``bad`` is true. It shows ``value``, by default the text of the cell."""
         shown = (pl.col(column) if value is None else value).cast(pl.String).fill_null("")
         rows = self.table.filter(bad).select(pl.col(ROW), shown.alias("value"))
         theirs = self.theirs.get(column, column)

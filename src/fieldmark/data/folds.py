@@ -1,4 +1,4 @@
-"""Which photos judge and which teach: one fold number a photo, and never a group on both sides."""
+"""Cross-validation folds: one fold number per photo. Photos of one group are never split."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ from fieldmark.data.specs import (
 from fieldmark.data.stratified import Truth, positives, stratify
 
 TRAINING = -1
-"""The fold of a photo that is training in every fold."""
+"""Fold number of a photo that is used for training in every fold."""
 _SEED_TEXT = {"humpback": "humpback_holdout", "open_set": "open_holdout"}
 """Part of the random seed. Other text would change the folds, and with them every measured number."""
 
 
 @dataclass(frozen=True, slots=True)
 class FoldCounts:
-    """How many photos one fold judges with, and how many it learns from.
+    """Numbers of validation and training photos of one fold.
 
     Attributes:
-        fold: Its number.
-        known: Validation photos of identities that are in the fold's training part.
-        unknown individuals: Validation photos of the unknown identity, or of identities that are not in the training part.
-        unlabelled: Validation photos without identity (tags, questions).
-        training: Photos of its training part.
+        fold: Number of the fold.
+        known: Number of validation photos of individuals that also have training photos.
+        unknowns: Number of validation photos of unknown individuals, or of individuals without training photos.
+        unlabelled: Number of validation photos without identity (tags, questions).
+        training: Number of training photos.
     """
 
     fold: int
@@ -49,7 +49,7 @@ class FoldCounts:
     training: int
 
 
-def assign(  # noqa: PLR0911 - one a split
+def assign(  # noqa: PLR0911 - one return per split
     spec: Folds,
     *,
     classes: Int64[np.ndarray, " image"],
@@ -58,29 +58,30 @@ def assign(  # noqa: PLR0911 - one a split
     truth: Truth | None = None,
     seed: int,
 ) -> Int64[np.ndarray, " image"]:
-    """The fold of each photo: k >= 0 is validation of fold k and training of the others; -1 is training in all.
+    """Assign each photo to a fold.
 
-    A group (an encounter, copies of one picture) is never split. The splits over identities also leave groups that
-    contradict themselves (two identities, or an identity and an unknown individual) in training, as nobody could say what the
-    right answer is, and photos without identity.
+    A photo with fold k >= 0 is in the validation part of fold k and in the training part of all others. A photo with
+    -1 is in the training part of every fold. A group (an encounter, or copies of one photo) is never split. Splits by
+    identity also keep two kinds of photos in training: photos without identity, and groups with contradicting labels
+    (two identities, or an identity and an unknown individual), because their right answer is not known.
 
     Args:
-        spec: Which split.
-        classes: Class of each photo; -1 the unknown identity, -2 none given.
-        groups: A number that the photos of a group share.
-        dates: Day of each photo; only ``ByDate`` needs it.
-        truth: 1 where a photo has a label; ``StratifiedFolds`` balances these instead of the classes.
-        seed: Same seed, same folds.
+        spec: The split.
+        classes: Class of each photo; -1: unknown individual, -2: no identity.
+        groups: Group number of each photo.
+        dates: Date of each photo; required for ``ByDate`` only.
+        truth: Label matrix; ``StratifiedFolds`` balances these labels instead of the classes.
+        seed: Random seed.
 
     Raises:
-        DataError: The photos do not allow the split; ``fix`` says which one they allow.
+        DataError: The split is not possible with these photos; ``fix`` names a possible one.
         ShapeError: The arrays differ in length.
     """
     lengths = {"classes": classes, "groups": groups, "dates": dates, "truth": truth}
     counted = {name: len(array) for name, array in lengths.items() if array is not None}
     if len(set(counted.values())) > 1:
         raise ShapeError(
-            "Folds need one value of each kind for every photo.", got=counted, fix="pass arrays of one collection."
+            "classes, groups, dates and truth differ in length.", got=counted, fix="pass arrays of the same collection."
         )
     if not len(classes):
         raise DataError("There are no photos to split.", got="0 photos", fix="give a collection with photos.")
@@ -103,20 +104,20 @@ def assign(  # noqa: PLR0911 - one a split
 
 
 def describe(fold: Int64[np.ndarray, " image"], classes: Int64[np.ndarray, " image"]) -> list[FoldCounts]:
-    """The counts of every fold, in order."""
+    """Count the validation and training photos of each fold."""
     counts = []
     for number in range(int(fold.max(initial=-1)) + 1):
-        judged = classes[fold == number]
-        taught = classes[fold != number]
-        known = int((np.isin(judged, taught) & (judged >= 0)).sum())
-        unlabelled = int((judged == -2).sum())
-        unknowns = len(judged) - known - unlabelled
-        counts.append(FoldCounts(number, known, unknowns, unlabelled, len(taught)))
+        validation = classes[fold == number]
+        training = classes[fold != number]
+        known = int((np.isin(validation, training) & (validation >= 0)).sum())
+        unlabelled = int((validation == -2).sum())
+        unknowns = len(validation) - known - unlabelled
+        counts.append(FoldCounts(number, known, unknowns, unlabelled, len(training)))
     return counts
 
 
 def _plain(groups: Int64[np.ndarray, " image"], n_folds: int, rng: np.random.Generator) -> Int64[np.ndarray, " image"]:
-    """Groups in random order, large ones first, each into the fold with the fewest photos."""
+    """Random folds: groups in order of falling size, each placed into the fold with the fewest photos."""
     _, member, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     _enough(len(sizes), n_folds, "groups of photos")
     return spread(sizes, n_folds, rng)[member]
@@ -129,9 +130,9 @@ def _stratified(
     spec: StratifiedFolds,
     rng: np.random.Generator,
 ) -> Int64[np.ndarray, " image"]:
-    """Groups so that every fold has the same share of each label, or of each class where there is no ``truth``.
+    """Folds with equal shares of each label, or of each class if ``truth`` is None.
 
-    The unknown identity, photos without identity, and photos without any label count as labels of their own.
+    Unknown individuals, photos without identity and photos without labels each count as one more label.
     """
     _enough(len(np.unique(groups)), spec.n_folds, "groups of photos")
     rows, labels = (np.arange(len(classes)), classes) if truth is None else positives(truth)
@@ -141,17 +142,16 @@ def _stratified(
 def _by_date(
     groups: Int64[np.ndarray, " image"], dates: np.ndarray | None, share: float
 ) -> Int64[np.ndarray, " image"]:
-    """Fold 0: the fewest latest days that hold at least ``share`` of the photos.
+    """Fold 0: the latest days, as few as contain at least ``share`` of the photos.
 
-    A group that spans several days counts as taken on its last one, so that no training photo is younger than the
-    border.
+    A group that spans several days counts for its last day. So no training photo is later than the border.
     """
     missing = len(groups) if dates is None else int(np.isnat(dates.astype("datetime64[D]")).sum())
     if dates is None or missing:
         raise DataError(
             "A split by date needs the date of every photo.",
             got=f"{missing} of {len(groups)} photos have no date",
-            fix="fill in the date column, or use another split such as kind='identity'.",
+            fix="fill in the column date, or use another split such as kind='identity'.",
         )
     day = dates.astype("datetime64[D]").astype(np.int64)
     _, member = np.unique(groups, return_inverse=True)
@@ -167,19 +167,19 @@ def _by_date(
         raise DataError(
             "A split by date needs photos before and after the border.",
             got=f"share {share:g} of {len(days)} day(s)",
-            fix="give a share between 0 and 1 that leaves whole days on both sides, or use another split such as "
-            "kind='identity'.",
+            fix="use a share between 0 and 1 that leaves whole days before and after the border, or use another split "
+            "such as kind='identity'.",
         )
     return np.where(validation, 0, TRAINING)
 
 
 def _enough(number: int, n_folds: int, what: str) -> None:
-    """Refuse more folds than things to put into them."""
+    """Raise an error if there are more folds than items."""
     if number < n_folds:
         raise DataError(
             f"There are fewer {what} than folds.",
             got=f"{number} {what}, {n_folds} folds",
-            fix=f"use n_folds={number} or fewer." if number >= 2 else "give more photos; two folds need two at least.",
+            fix=f"use n_folds={number} or fewer." if number >= 2 else f"add photos; two folds need two {what}.",
         )
 
 

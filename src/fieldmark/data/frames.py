@@ -1,4 +1,4 @@
-"""Tables of any maker as polars frames with our column types."""
+"""Conversion of polars frames, pandas frames and mappings to polars frames with the column types of a collection."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ SCHEMA: dict[str, pl.DataType] = {
     "url": pl.String(),
     "text": pl.String(),
 }
-"""Our columns and their types; questions are lists of text, all other columns text."""
+"""Columns of a collection and their types. Questions are lists of text; all other columns are text."""
 
 
 def of_any(frame: Any) -> pl.DataFrame:
-    """A polars frame from a polars or pandas frame, or a mapping of names to columns.
+    """Convert a polars or pandas frame, or a mapping of names to columns, to a polars frame.
 
-    A pandas frame is known by its looks (``columns``, and columns with ``tolist``), so pandas need not be installed.
-    Its missing values become null, and whole numbers that it keeps as floats (as it does beside missing ones) whole
-    again.
+    A pandas frame is recognised by its attributes (``columns``, and columns with ``tolist``), so pandas is not
+    required. Missing values become null. Whole numbers that pandas stores as floats (in columns with missing values)
+    become integers again.
 
     Raises:
-        DataError: ``frame`` is nothing of the kind.
+        DataError: ``frame`` is none of these.
     """
     if isinstance(frame, pl.DataFrame):
         return frame
@@ -46,7 +46,7 @@ def of_any(frame: Any) -> pl.DataFrame:
         columns = {str(name): frame[name].tolist() for name in frame.columns}
     except (AttributeError, TypeError, KeyError) as error:
         raise DataError(
-            "This is no table of photos.",
+            "The table of photos has an unsupported type.",
             got=type(frame).__name__,
             fix="pass a polars or pandas frame, or a mapping of column names to lists.",
         ) from error
@@ -54,18 +54,18 @@ def of_any(frame: Any) -> pl.DataFrame:
 
 
 def typed(table: pl.DataFrame, *, lists: Iterable[str] = ()) -> pl.DataFrame:
-    """The table with our types: ``SCHEMA``, lists of text for ``lists``, and text for every other column.
+    """Convert the columns of a table to the types of ``SCHEMA``, to lists of text for ``lists``, and to text otherwise.
 
     Raises:
-        DataError: A value does not fit its column, such as a word in ``width``.
+        DataError: A value does not fit its column, for example a word in ``width``.
     """
     lists = set(lists)
     clash = sorted(lists & SCHEMA.keys())
     if clash:
         raise DataError(
-            "A question has the name of one of our own columns.",
+            "A question has the name of a reserved column.",
             got=", ".join(clash),
-            fix="rename that question's column.",
+            fix="rename the column of that question.",
         )
     columns = []
     for series in table.get_columns():
@@ -76,10 +76,10 @@ def typed(table: pl.DataFrame, *, lists: Iterable[str] = ()) -> pl.DataFrame:
 
 
 def as_text(series: pl.Series) -> pl.Series:
-    """A column as text, lists of anything as lists of text; whole floats without their ".0".
+    """Convert a column to text, or a column of lists to lists of text. Whole floats lose their ".0".
 
     Raises:
-        DataError: Values of that kind have no text.
+        DataError: Values of this type cannot be converted to text.
     """
     if series.dtype.is_float() and series.drop_nulls().is_finite().all():
         whole = series.cast(pl.Int64, strict=False)
@@ -91,12 +91,12 @@ def as_text(series: pl.Series) -> pl.Series:
         raise DataError(
             f"Column {series.name!r} cannot be read as text.",
             got=series.dtype,
-            fix="give it as text, numbers, dates or lists of text.",
+            fix="convert it to text, numbers, dates or lists of text.",
         ) from error
 
 
 def _cast(series: pl.Series, wanted: pl.DataType) -> pl.Series:
-    """One column in the type it must have."""
+    """One column, converted to the wanted type."""
     if series.dtype == wanted:
         return series
     is_list = isinstance(series.dtype, pl.List)
@@ -113,14 +113,14 @@ def _cast(series: pl.Series, wanted: pl.DataType) -> pl.Series:
         return series.cast(pl.Float64).cast(wanted) if series.dtype == pl.String else series.cast(wanted)
     except pl.exceptions.PolarsError as error:
         raise DataError(
-            f"Column {series.name!r} holds values of another kind.",
+            f"Column {series.name!r} holds values of a wrong type.",
             got=str(error).splitlines()[0],
-            fix=f"make it {wanted!r}, or leave the column out.",
+            fix=f"convert it to {wanted!r}, or remove the column.",
         ) from error
 
 
 def _cells(values: list[Any]) -> list[Any]:
-    """The values of a column with every missing mark (nan, NaT, NA) as None, and whole floats as whole numbers."""
+    """The values of a column, with None for missing values (nan, NaT, NA) and integers for whole floats."""
     cells = [None if _is_missing(value) else value for value in values]
     floats = [value for value in cells if value is not None]
     if floats and all(isinstance(value, float) and value.is_integer() for value in floats):
@@ -129,7 +129,7 @@ def _cells(values: list[Any]) -> list[Any]:
 
 
 def _is_missing(value: Any) -> bool:
-    """Whether a cell is empty: None, a value that is not itself (nan, NaT), or the NA of pandas."""
+    """Whether a cell is empty: None, nan, or the NaT or NA of pandas."""
     if value is None or type(value).__name__ in {"NAType", "NaTType"}:
         return True
-    return isinstance(value, float) and value != value  # noqa: PLR0124 - nan is the one float that is not itself
+    return isinstance(value, float) and value != value  # noqa: PLR0124 - only nan differs from itself

@@ -1,4 +1,4 @@
-"""Splits that know individuals: who has photos enough to be asked for, and who stays an unknown individual."""
+"""Splits by individual: within individuals, of whole individuals, and open-set splits with unknown individuals."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from fieldmark.core.errors import DataError
 from fieldmark.data.shuffled_rows import spread
 from fieldmark.data.vocabulary import UNKNOWN
 
-_NO_PAIR = "give some individuals two photos (of two groups); a plan with folds = {kind = 'disjoint'} needs none."
+_NO_PAIR = "add second photos (of other groups) of some individuals, or use folds = {kind = 'disjoint'} in a plan."
 
 
 @dataclass(frozen=True)
 class Groups:
-    """What the groups of a collection hold.
+    """The identities in the groups of a collection.
 
     Attributes:
-        member: The group of each photo, counted from 0.
-        identity: The class of each group's photos; of groups that contradict themselves the lowest.
-        is_clean: Whether all photos of the group are of one class.
-        n_groups_of: For each identity (by class) the number of groups it is in, the contradicting ones too.
+        member: Group of each photo, numbered from 0.
+        identity: Class of the photos of each group; for groups with contradicting labels the lowest class.
+        is_clean: Whether all photos of the group have the same class.
+        n_groups_of: Number of groups of each identity (by class), including contradicting groups.
     """
 
     member: Int64[np.ndarray, " image"]
@@ -32,7 +32,7 @@ class Groups:
 
     @classmethod
     def of(cls, classes: Int64[np.ndarray, " image"], groups: Int64[np.ndarray, " image"]) -> Groups:
-        """The groups of photos with these classes."""
+        """Create the groups of photos with the given classes."""
         _, member = np.unique(groups, return_inverse=True)
         n_groups = int(member.max()) + 1
         highest = np.full(n_groups, np.iinfo(np.int64).min)
@@ -43,39 +43,40 @@ class Groups:
         known = pairs[pairs[:, 0] >= 0, 0]
         return cls(member, lowest, lowest == highest, np.bincount(known, minlength=int(classes.max(initial=-1)) + 1))
 
-    def askable(self) -> Int64[np.ndarray, " group"]:
-        """The clean groups of identities that are in another group as well: validation may take some of them."""
+    def of_repeated_identities(self) -> Int64[np.ndarray, " group"]:
+        """The clean groups of identities that have at least one other group. Some of them can become validation."""
         known = np.flatnonzero(self.is_clean & (self.identity >= 0))
         return known[self.n_groups_of[self.identity[known]] >= 2]
 
-    def strange(self) -> Int64[np.ndarray, " group"]:
-        """The clean groups of the unknown identity."""
+    def of_unknowns(self) -> Int64[np.ndarray, " group"]:
+        """The clean groups of unknown individuals."""
         return np.flatnonzero(self.is_clean & (self.identity == UNKNOWN))
 
 
 def within_identities(
     classes: Int64[np.ndarray, " image"], groups: Int64[np.ndarray, " image"], n_folds: int, rng: np.random.Generator
 ) -> Int64[np.ndarray, " image"]:
-    """K folds over the photos of each identity; who has a single group stays in training; unknown individuals in all folds.
+    """K folds over the photos of each individual.
 
-    The groups of an identity are dealt to consecutive folds, like cards, so two or more never all lie in one fold:
-    every identity that is asked for is also in the training part.
+    Individuals with a single group stay in training. Unknown individuals are spread over all folds. The groups of an
+    individual go to consecutive folds, so two or more groups are never all in one fold. Therefore every individual in
+    the validation part also has training photos.
 
     Raises:
-        DataError: No identity is in two groups.
+        DataError: No individual has photos in two groups.
     """
-    held = Groups.of(classes, groups)
-    askable = held.askable()
-    if not len(askable):
-        raise _unknown_twice(held)
-    askable = rng.permutation(askable)
-    turn = rng.permutation(len(held.n_groups_of))  # identities in random order, else fold 0 gets the first letters
-    askable = askable[np.argsort(turn[held.identity[askable]], kind="stable")]
-    fold = np.full(len(held.identity), -1, dtype=np.int64)
-    fold[askable] = np.arange(len(askable)) % n_folds
-    strange = rng.permutation(held.strange())
-    fold[strange] = np.arange(len(strange)) % n_folds
-    return fold[held.member]
+    of_groups = Groups.of(classes, groups)
+    repeated = of_groups.of_repeated_identities()
+    if not len(repeated):
+        raise _no_second_photo(of_groups)
+    repeated = rng.permutation(repeated)
+    turn = rng.permutation(len(of_groups.n_groups_of))  # random order, else fold 0 gets the first names of the alphabet
+    repeated = repeated[np.argsort(turn[of_groups.identity[repeated]], kind="stable")]
+    fold = np.full(len(of_groups.identity), -1, dtype=np.int64)
+    fold[repeated] = np.arange(len(repeated)) % n_folds
+    unknowns = rng.permutation(of_groups.of_unknowns())
+    fold[unknowns] = np.arange(len(unknowns)) % n_folds
+    return fold[of_groups.member]
 
 
 def humpback_split(
@@ -86,33 +87,34 @@ def humpback_split(
     n_unknown: int,
     rng: np.random.Generator,
 ) -> Int64[np.ndarray, " image"]:
-    """Fold 0: one group of each of ``n_known`` identities and ``n_unknown`` groups of unknown individuals; the rest is training.
+    """Fold 0: one group of each of ``n_known`` individuals, and ``n_unknown`` groups of unknown individuals.
 
-    One group counts as one photo: its other photos are copies of the query (or of its encounter), so they go to
-    validation with it rather than stay in training. At most half of the identities with two groups are asked for;
-    where that is fewer than ``n_known``, ``n_unknown`` shrinks in the same proportion; at most half of the unknown individuals
-    are taken.
+    All other photos are training. One group counts as one photo. Its other photos are copies of the query (or photos of
+    the same encounter), so they also go to validation. At most half of the individuals with two groups are used. If
+    these are fewer than ``n_known``, ``n_unknown`` is reduced in proportion. At most half of the unknown individuals
+    are used.
 
-    **Source:** humpback_classify_and_metric_notes, "Local Validation" (512 identities, 230 new_whale); shrinking is
-    ours.
+    **Source:** humpback_classify_and_metric_notes, "Local Validation" (512 identities, 230 new_whale); the reduction
+    is ours.
 
     Raises:
-        DataError: No identity is in two groups.
+        DataError: No individual has photos in two groups.
     """
-    held = Groups.of(classes, groups)
-    askable = rng.permutation(held.askable())
-    if not len(askable):
-        raise _unknown_twice(held)
-    identities, first = np.unique(held.identity[askable], return_index=True)  # first of a random order: a random group
+    of_groups = Groups.of(classes, groups)
+    repeated = rng.permutation(of_groups.of_repeated_identities())
+    if not len(repeated):
+        raise _no_second_photo(of_groups)
+    # The order is random, so the first group of each identity is a random one.
+    identities, first = np.unique(of_groups.identity[repeated], return_index=True)
     known = min(n_known, max(len(identities) // 2, 1))
-    chosen = askable[first[rng.choice(len(identities), size=known, replace=False)]]
-    strange = held.strange()
+    chosen = repeated[first[rng.choice(len(identities), size=known, replace=False)]]
+    unknowns = of_groups.of_unknowns()
     wanted = n_unknown if known == n_known else max(round(n_unknown * known / n_known), min(n_unknown, 1))
-    unknown = rng.choice(strange, size=min(wanted, len(strange) // 2), replace=False)
-    fold = np.full(len(held.identity), -1, dtype=np.int64)
+    unknown = rng.choice(unknowns, size=min(wanted, len(unknowns) // 2), replace=False)
+    fold = np.full(len(of_groups.identity), -1, dtype=np.int64)
     fold[chosen] = 0
     fold[unknown] = 0
-    return fold[held.member]
+    return fold[of_groups.member]
 
 
 def open_set(
@@ -123,27 +125,27 @@ def open_set(
     n_unknown: int,
     rng: np.random.Generator,
 ) -> Int64[np.ndarray, " image"]:
-    """Fold 0: as ``humpback_split``, and where unknown individuals are few whole identities are held back to be unknown individuals.
+    """Fold 0 as in ``humpback_split``. If there are few unknown individuals, whole individuals are held out as unknown.
 
-    They are those of a single group first, else any; an identity in a group that contradicts itself is never taken,
-    nor one that is asked for.
+    Individuals with a single group are held out first, then any others, at most a tenth of all. Individuals in a
+    group with contradicting labels, and individuals that are validation queries, are never held out.
 
-    **Source:** ours; unknown individuals in validation are what a threshold for "nobody we know" is found by.
+    **Source:** ours; the threshold for unknown individuals is found on unknown individuals in validation.
 
     Raises:
-        DataError: No identity is in two groups.
+        DataError: No individual has photos in two groups.
     """
     fold = humpback_split(classes, groups, n_known=n_known, n_unknown=n_unknown, rng=rng)
-    held = Groups.of(classes, groups)
-    asked = len(np.unique(held.member[(fold == 0) & (classes >= 0)]))
-    wanted = n_unknown if asked == n_known else round(n_unknown * asked / n_known)
+    of_groups = Groups.of(classes, groups)
+    n_queries = len(np.unique(of_groups.member[(fold == 0) & (classes >= 0)]))
+    wanted = n_unknown if n_queries == n_known else round(n_unknown * n_queries / n_known)
     wanted -= int(((fold == 0) & (classes == UNKNOWN)).sum())
-    likely_label_errors = classes[~held.is_clean[held.member]]
-    taken = np.concatenate([classes[fold == 0], likely_label_errors])
+    contradicting = classes[~of_groups.is_clean[of_groups.member]]
+    taken = np.concatenate([classes[fold == 0], contradicting])
     free = np.setdiff1d(np.unique(classes[classes >= 0]), taken)
     most = len(np.unique(classes[classes >= 0])) // 10
     order = rng.permutation(free)
-    order = order[np.argsort(held.n_groups_of[order] > 1, kind="stable")][:most]
+    order = order[np.argsort(of_groups.n_groups_of[order] > 1, kind="stable")][:most]
     n_photos = np.cumsum(np.bincount(classes[classes >= 0])[order])
     n_taken = int(np.searchsorted(n_photos, wanted)) + 1 if wanted > 0 else 0
     fold[np.isin(classes, order[:n_taken])] = 0
@@ -153,35 +155,40 @@ def open_set(
 def disjoint(
     classes: Int64[np.ndarray, " image"], groups: Int64[np.ndarray, " image"], n_folds: int, rng: np.random.Generator
 ) -> Int64[np.ndarray, " image"]:
-    """K folds of whole identities, similar in photos; unknown individuals are spread over the folds.
+    """K folds of whole individuals with similar numbers of photos. Unknown individuals are spread over the folds.
 
-    An identity that is in a group which contradicts itself stays in training as a whole: that group can be in no
-    validation part, and an identity may not be on both sides.
+    An individual with photos in a group with contradicting labels stays in training. That group cannot be in a
+    validation part, and an individual must not be in both parts.
 
     Raises:
-        DataError: There are fewer such identities than folds.
+        DataError: There are fewer such individuals than folds.
     """
-    held = Groups.of(classes, groups)
-    likely_label_errors = np.unique(classes[~held.is_clean[held.member]])
-    whole = np.setdiff1d(np.unique(classes[classes >= 0]), likely_label_errors)
+    of_groups = Groups.of(classes, groups)
+    contradicting = np.unique(classes[~of_groups.is_clean[of_groups.member]])
+    whole = np.setdiff1d(np.unique(classes[classes >= 0]), contradicting)
     if len(whole) < n_folds:
         raise DataError(
             "There are fewer identities than folds.",
             got=f"{len(whole)} identities without contradicting groups, {n_folds} folds",
             fix=f"use n_folds={len(whole)} or fewer."
             if len(whole) >= 2
-            else "give photos of more identities, or use kind='plain'.",
+            else "add photos of more identities, or use kind='plain'.",
         )
     fold_of = np.full(max(int(classes.max()), 0) + 1, -1, dtype=np.int64)
     sizes = np.bincount(classes[classes >= 0], minlength=len(fold_of))[whole]
     fold_of[whole] = spread(sizes, n_folds, rng)
-    fold = np.where(held.is_clean & (held.identity >= 0), fold_of[np.maximum(held.identity, 0)], -1)
-    strange = rng.permutation(held.strange())
-    fold[strange] = np.arange(len(strange)) % n_folds
-    return fold[held.member]
+    is_known = of_groups.is_clean & (of_groups.identity >= 0)
+    fold = np.where(is_known, fold_of[np.maximum(of_groups.identity, 0)], -1)
+    unknowns = rng.permutation(of_groups.of_unknowns())
+    fold[unknowns] = np.arange(len(unknowns)) % n_folds
+    return fold[of_groups.member]
 
 
-def _unknown_twice(held: Groups) -> DataError:
-    """The refusal of a split that needs a second photo of somebody."""
-    singles = int((held.n_groups_of == 1).sum())
-    return DataError("No identity has two photos (of two groups).", got=f"{singles} identities, all once", fix=_NO_PAIR)
+def _no_second_photo(of_groups: Groups) -> DataError:
+    """The error of a split that needs individuals with at least two photos."""
+    n_single = int((of_groups.n_groups_of == 1).sum())
+    return DataError(
+        "No identity has two photos (of two groups).",
+        got=f"{n_single} identities with one photo each",
+        fix=_NO_PAIR,
+    )

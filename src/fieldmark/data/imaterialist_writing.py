@@ -1,4 +1,4 @@
-"""The JSON of iMaterialist 2017, written: a collection with questions in the files that the contest handed out."""
+"""Writer of the JSON of iMaterialist 2017: it saves a collection with questions in the files of the contest."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from fieldmark.data.imaterialist import ALLOWED, CATEGORY, categories, category_
 from fieldmark.data.vocabulary import Question, Vocabulary
 
 PREFIX = "fgvc4_iMat"
-"""How the names of the contest's files begin."""
+"""Prefix of the file names of the contest."""
 SLICE = 4096
-"""Photos whose annotations are made at a time."""
+"""Number of photos that are converted at a time."""
 
 
 @dataclass(frozen=True)
 class Written:
-    """What was written.
+    """Summary of the written files.
 
     Attributes:
-        folder: Where to.
-        n_images: Photos in all parts.
-        n_annotations: Rows (image, task, label) in all parts.
-        left_out: Columns for which the layout has no place.
+        folder: Folder of the files.
+        n_images: Number of photos in all parts.
+        n_annotations: Number of annotations (image, task, label) in all parts.
+        left_out: Columns that the layout cannot store.
     """
 
     folder: Path
@@ -49,26 +49,26 @@ def write_imaterialist2017(
     test: Collection | None = None,
     prefix: str = PREFIX,
 ) -> Written:
-    """Write a collection as ``PREFIX.train.data.json`` and so on, with the maps of task and label ids.
+    """Write a collection as ``PREFIX.train.data.json`` and further files, with the maps of task and label ids.
 
-    Reading the file again gives the same photos, addresses and answers, and the same questions with their answers in
-    order. Ids are those of the questions' ``code`` and ``codes``, where they have some, and else count from 1; a label
-    that several questions share has one id. The question ``category`` is left to the names of the tasks where these
-    tell it exactly, and is a task of its own otherwise. Memory follows ``SLICE`` photos, not the file.
+    Reading the files again returns the same photos, addresses, answers and questions, with the answers in the same
+    order. Ids are the ``code`` and ``codes`` of the questions; missing ones are numbered from 1. A label that several
+    questions share has one id. The question ``category`` is not written if it follows exactly from the names of the
+    tasks; otherwise it is written as a task. The memory depends on ``SLICE``, not on the size of the file.
 
     Args:
-        folder: Where to; made if absent, files of these names are replaced.
-        train: Photos with questions; its vocabulary numbers the tasks and labels of all parts.
-        validation: Further photos with the same questions, or some of them.
-        test: New photos; only ids and addresses are written.
-        prefix: How the names of the files begin.
+        folder: Output folder. It is created if missing; files with the same names are replaced.
+        train: Training photos with questions. Its vocabulary defines the ids of tasks and labels of all parts.
+        validation: Validation photos with the same questions or some of them.
+        test: New photos; only their ids and addresses are written.
+        prefix: Prefix of the file names.
 
     Raises:
-        DataError: There are no questions, a part has names that ``train`` does not know, or ids contradict each other.
+        DataError: There are no questions, a part has names that are missing in ``train``, or ids contradict each other.
 
     Source:
-        iMaterialist Challenge at FGVC4 2017: ids are text, one row an (image, task, label), several rows where several
-        labels are right.
+        iMaterialist Challenge at FGVC4 2017: ids are text, with one annotation per (image, task, label) and several
+        annotations if several labels are right.
     """
     folder = Path(folder)
     parts = {"train": train} | ({} if validation is None else {"validation": validation})
@@ -98,31 +98,31 @@ def write_imaterialist2017(
 
 
 def _refuse_unknowns(name: str, part: Collection, vocabulary: Vocabulary) -> None:
-    """Raise if there is nothing to write, or something that has no id."""
+    """Raise an error if a part has no questions, or has names without an id."""
     known = {question.name: set(question.answers) for question in vocabulary.questions}
     if not known:
         raise DataError(
             "A collection without questions cannot be written in this layout.",
             got=f"columns {', '.join(part.table.columns)}",
-            fix="say which columns are questions: read(..., questions=[...]).",
+            fix="name the question columns: read(..., questions=[...]).",
         )
-    strange = []
+    missing = []
     for question in part.vocabulary.questions:
         if question.name not in known:
-            strange.append(f"question {question.name!r}")
+            missing.append(f"question {question.name!r}")
             continue
         met = part.table[question.name].explode().drop_nulls().unique().to_list()
-        strange += [f"{question.name} = {answer!r}" for answer in sorted(set(met) - known[question.name])]
-    if strange:
+        missing += [f"{question.name} = {answer!r}" for answer in sorted(set(met) - known[question.name])]
+    if missing:
         raise DataError(
-            f"The part {name!r} has names that the questions of the training part do not have.",
-            got=several(strange),
+            f"The part {name!r} has questions or answers that the training part does not have.",
+            got=several(missing),
             fix="read both with the same questions: read(..., questions='questions.toml').",
         )
 
 
 def _tasks(vocabulary: Vocabulary, parts: list[Collection]) -> tuple[Question, ...]:
-    """The questions that become tasks: all, but ``category`` not where the others' names tell the same."""
+    """The questions that become tasks: all except ``category``, if it follows from the names of the others."""
     others = tuple(question for question in vocabulary.questions if question.name != CATEGORY)
     names = categories([question.name for question in others])
     if len(others) == len(vocabulary.questions) or not names:
@@ -131,14 +131,14 @@ def _tasks(vocabulary: Vocabulary, parts: list[Collection]) -> tuple[Question, .
         return vocabulary.questions
     for part in parts:
         has = {name: kind for name, kind in names.items() if name in part.table.columns}
-        told = part.table.select(category_of(has).alias(CATEGORY))[CATEGORY] if has else None
-        if told is None or CATEGORY not in part.table.columns or not told.equals(part.table[CATEGORY]):
+        derived = part.table.select(category_of(has).alias(CATEGORY))[CATEGORY] if has else None
+        if derived is None or CATEGORY not in part.table.columns or not derived.equals(part.table[CATEGORY]):
             return vocabulary.questions
     return others
 
 
 def _ids(questions: tuple[Question, ...]) -> tuple[dict[str, str], dict[str, str]]:
-    """The id of each task and each label, by name: a question's own codes first, free numbers for the others."""
+    """The ids of tasks and labels by name: the codes of the questions, and free numbers for the others."""
     tasks = {question.name: question.code for question in questions if question.code}
     pairs = {pair for question in questions for pair in zip(question.answers, question.codes, strict=False)}
     labels = dict(sorted(pairs))
@@ -147,14 +147,14 @@ def _ids(questions: tuple[Question, ...]) -> tuple[dict[str, str], dict[str, str
         used: dict[str, str] = {}
         for name, own in ids.items():
             if not own or own.split() != [own]:
-                wrong.append(f"id {own!r} of the {kind} {name!r} is empty or has blanks")
+                wrong.append(f"id {own!r} of the {kind} {name!r} is empty or contains spaces")
             if used.setdefault(own, name) != name:
-                wrong.append(f"id {own!r} is that of the {kind}s {used[own]!r} and {name!r}")
+                wrong.append(f"id {own!r} belongs to the {kind}s {used[own]!r} and {name!r}")
     if wrong:
         raise DataError(
             "The ids of tasks or labels contradict each other.",
             got=several(sorted(wrong)),
-            fix="give every name one id and every id one name, in code and codes of the questions.",
+            fix="use one id per name and one name per id in code and codes of the questions.",
         )
     answers = dict.fromkeys(answer for question in questions for answer in question.answers)
     for ids, names in ((tasks, [question.name for question in questions]), (labels, list(answers))):
@@ -172,7 +172,7 @@ def _numbers(taken: set[str]) -> Iterator[str]:
 
 
 def _images(part: Collection) -> Iterator[tuple[str, int]]:
-    """Pieces of JSON with their number of entries; one address is written as text, several as a list."""
+    """Pieces of JSON and their numbers of entries. One address is written as text, several as a list."""
     columns = [name for name in ("url", "urls") if name in part.table.columns]
     for table in part.table.select("image", *columns).iter_slices(SLICE):
         entries = []
@@ -188,19 +188,19 @@ def _images(part: Collection) -> Iterator[tuple[str, int]]:
 def _annotations(
     part: Collection, questions: tuple[Question, ...], tasks: dict[str, str], labels: dict[str, str]
 ) -> Iterator[tuple[str, int]]:
-    """Pieces of JSON with their number of entries: photo by photo, its tasks in order, their labels in order."""
+    """Pieces of JSON and their numbers of entries, in the order of photos, tasks and labels."""
     entry = pl.struct(imageId="image", taskId="task", labelId="label").struct.json_encode()
     names = [question.name for question in questions if question.name in part.table.columns]
     for table in part.table.select("image", *names).with_row_index("photo").iter_slices(SLICE):
-        told = table.unpivot(names, index=["photo", "image"], variable_name="task", value_name="label")
-        rows = told.explode("label").drop_nulls("label").sort("photo", maintain_order=True)
+        lists = table.unpivot(names, index=["photo", "image"], variable_name="task", value_name="label")
+        rows = lists.explode("label").drop_nulls("label").sort("photo", maintain_order=True)
         ids = {"task": pl.col("task").replace_strict(tasks), "label": pl.col("label").replace_strict(labels)}
         rows = rows.with_columns(**ids)
         yield rows.select(entry.str.join(",\n")).item() or "", len(rows)
 
 
 def _write_list(file: TextIO, pieces: Iterator[tuple[str, int]]) -> int:
-    """Write the pieces with commas between, and tell how many entries they were."""
+    """Write the pieces separated by commas, and return the number of entries."""
     total = 0
     for text, number in pieces:
         if number:
@@ -212,7 +212,7 @@ def _write_list(file: TextIO, pieces: Iterator[tuple[str, int]]) -> int:
 def _write_maps(
     folder: Path, prefix: str, questions: tuple[Question, ...], tasks: Mapping[str, str], labels: Mapping[str, str]
 ) -> None:
-    """Write the names of all ids, and which labels each task allows."""
+    """Write the maps of task and label ids, and the allowed labels of each task."""
     named = [{"taskName": question.name, "taskId": tasks[question.name]} for question in questions]
     write_json(folder / f"{prefix}.task_map.json", {"taskInfo": named})
     listed = [{"labelName": name, "labelId": own} for name, own in sorted(labels.items(), key=_by_id)]
@@ -222,13 +222,13 @@ def _write_maps(
 
 
 def _by_id(item: tuple[str, str]) -> tuple[int, str]:
-    """Ids in the order in which they count: 9 before 10."""
+    """Sort key that puts numeric ids in the order of their numbers: 9 before 10."""
     return len(item[1]), item[1]
 
 
 @contextmanager
 def _whole(path: Path) -> Iterator[TextIO]:
-    """A text file that is there when it is finished, and not before."""
+    """A text file that appears under its name only when it is complete."""
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with disk_errors(path):
         try:

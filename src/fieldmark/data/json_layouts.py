@@ -1,4 +1,4 @@
-"""Layouts that come as JSON: COCO and iMaterialist 2018 (that of 2017 has a module of its own)."""
+"""Readers of the JSON layouts COCO and iMaterialist 2018; ``imaterialist`` reads the layout of 2017."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from fieldmark.data.sheets import ROW
 
 
 def recognise_json(file: Path) -> str:
-    """Which of the layouts a JSON file has.
+    """The name of the layout of a JSON file.
 
     Raises:
-        DataError: None of them.
+        DataError: The file has no known layout.
     """
     for key, given in stream_json(file, batch=1024):
         if key == "annotations":
@@ -36,14 +36,14 @@ def recognise_json(file: Path) -> str:
     if {"labelId", "label_id"} & first.keys():
         return "imaterialist2018"
     raise DataError(
-        f"{file} is of no known layout.",
+        f"{file} has no known layout.",
         got=f"keys {', '.join(map(repr, list(content)[:8]))}",
-        fix="give COCO JSON (images, annotations, categories), or say layout='imaterialist2018' if unlabelled.",
+        fix="give COCO JSON (images, annotations, categories), or set layout='imaterialist2018' for unlabelled photos.",
     )
 
 
 def coco(file: Path, _: Options) -> Draft:
-    """COCO JSON: one row a photo, its categories as labels; its box where it has just one.
+    """Read COCO JSON: one row per photo, with its categories as labels. A photo with exactly one box keeps its box.
 
     Source: Lin et al. 2014, arXiv:1405.0312; the format at cocodataset.org.
     """
@@ -51,9 +51,9 @@ def coco(file: Path, _: Options) -> Draft:
 
 
 def coco_identities(file: Path, _: Options) -> Draft:
-    """COCO JSON whose categories are individuals: one row a box.
+    """Read COCO JSON whose categories are individuals: one row per box.
 
-    A photo with several boxes becomes several rows, with the ids ``ID#ANNOTATION``.
+    A photo with several boxes becomes several rows with the ids ``ID#ANNOTATION``.
     """
     return _coco(file, identities=True)
 
@@ -73,11 +73,11 @@ def _coco(file: Path, *, identities: bool) -> Draft:
     marks = marks.with_columns(mark=texts(given, ("id",)), box=texts(given, ("bbox",)))
     marks = marks.join(categories.select("category", "label"), on="category", how="left", maintain_order="left")
     mistakes += more + yet_more
-    fix = "add it to the file's categories"
-    mistakes += strays(marks.filter(pl.col("label").is_null()), "category", "no such category", file.name, fix)
+    fix = "add it to the categories of the file"
+    mistakes += strays(marks.filter(pl.col("label").is_null()), "category", "unknown category", file.name, fix)
     lost = marks.join(photos, on="key", how="anti", maintain_order="left")
-    fix = "add the photo to the file's images"
-    mistakes += strays(lost, "key", "annotation of no listed photo", file.name, fix)
+    fix = "add the photo to the images of the file"
+    mistakes += strays(lost, "key", "annotation of a photo that is not in the file", file.name, fix)
     marks = marks.drop_nulls("label").filter(pl.col("category").is_not_null())
     if identities:
         several = pl.len().over("key") > 1
@@ -101,7 +101,9 @@ def _coco(file: Path, *, identities: bool) -> Draft:
 
 
 def imaterialist2018(file: Path, _: Options) -> Draft:
-    """The form of iMaterialist 2018: one row a photo with its label ids; names from a ``*label_map.json`` beside it.
+    """Read the layout of iMaterialist 2018: one row per photo with its label ids.
+
+    The names of the labels come from ``*label_map.json`` in the same folder.
 
     Source: iMaterialist Challenge (Fashion and Furniture) at FGVC5 2018, files train.json and validation.json.
     """
@@ -131,26 +133,35 @@ def imaterialist2018(file: Path, _: Options) -> Draft:
 
 
 def named_labels(made: Draft, named: Mapping[str, str], *, file: str) -> tuple[pl.DataFrame, list[Mistake]]:
-    """The draft's table with label names in place of ids, without the rows whose id has no name; those as mistakes."""
+    """Replace the label ids in the table of a draft by names. Rows with an unknown id are removed and reported.
+
+    Args:
+        made: Draft with ids in the column ``labels``.
+        named: Name of each label id.
+        file: Name of the file with the names, for messages.
+
+    Returns:
+        The table, and a mistake for each unknown id.
+    """
     if "labels" not in made.table.columns or made.table.is_empty():
         return made.table, []
     pairs = made.table.select(ROW, "labels").explode("labels").drop_nulls("labels").filter(pl.col("labels") != "")
     pairs = pairs.with_columns(name=pl.col("labels").replace_strict(dict(named), default=None, return_dtype=pl.String))
-    strange = pairs.filter(pl.col("name").is_null())
+    unlisted = pairs.filter(pl.col("name").is_null())
     column = made.theirs.get("labels", "labels")
-    fix = f"use the ids of {file}" + (f"; {nearest(strange['labels'][0], named)[:-1]}" if len(strange) else "")
+    fix = f"use the ids of {file}" + (f"; {nearest(unlisted['labels'][0], named)[:-1]}" if len(unlisted) else "")
     mistakes = [
         Mistake(made.source, row, column, "unknown label", label, fix)
-        for row, label in strange.select(ROW, "labels").iter_rows()
+        for row, label in unlisted.select(ROW, "labels").iter_rows()
     ]
     names = pairs.group_by(ROW, maintain_order=True).agg(labels=pl.col("name"))
-    bad = set(strange[ROW])
+    bad = set(unlisted[ROW])
     table = made.table.drop("labels").join(names, on=ROW, how="left", maintain_order="left")
     return table.filter(~pl.col(ROW).is_in(list(bad))), mistakes
 
 
 def _contest_photos(content: Mapping[str, Any], source: str) -> tuple[pl.DataFrame, list[Mistake]]:
-    """Ids and addresses of an iMaterialist file's photos; of several addresses the first."""
+    """Ids and addresses of the photos in an iMaterialist file. Of several addresses the first one is used."""
     photos, mistakes = table(entries(content, "images"), "images", source, {"image": ("imageId", "image_id")})
     urls = [entry.get("url") for entry in entries(content, "images")]
     urls = [url[0] if isinstance(url, list) and url else url for url in urls]

@@ -1,4 +1,4 @@
-"""The forms in which photos come: tables, folders of folders, and the contests' own files."""
+"""Layouts of photo collections: tables, folders of individuals, and the files of contests."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ MAIN_FILES = (
     "train.json",
     "collection.parquet",
 )
-"""The file that stands for a folder, the first that is there."""
+"""Files that are read if the user gives a folder; the first existing one is used."""
 WITH_MAIN_FILE = ("table", "humpback", "imet2019", "coco", "coco_identities", "imaterialist2017", "imaterialist2018")
-"""The layouts of which one file in a folder tells all; the others are given the folder."""
+"""Layouts that read one file of a folder. All other layouts read the folder."""
 PHOTO_FOLDERS = ("images", "train", "photos", "train_images", "img")
 
 
 def draft(path: Path, options: Options) -> Draft:
-    """The table at ``path`` in our names, read as ``options.layout`` says, or as it looks.
+    """Read the table at ``path`` with the layout of ``options``, or with the layout that is recognised.
 
     Raises:
-        DataError: There is nothing at ``path``, or nothing of a known form.
+        DataError: There is no file or folder at ``path``, or its layout is unknown.
     """
     if not path.exists():
         folder = path.parent
@@ -54,12 +54,12 @@ def draft(path: Path, options: Options) -> Draft:
 
 
 def recognise(path: Path) -> tuple[str, Path]:
-    """Which layout a path has, and the file or folder it is read from.
+    """The layout of a path, and the file or folder to read.
 
-    Layouts that others registered are asked first: what they look for is the more special.
+    Layouts that other packages registered are tried first, because their checks are more specific.
 
     Raises:
-        DataError: It looks like none.
+        DataError: No layout fits.
     """
     for name, one in READERS.items():
         if one.recognises is not None and one.recognises(path):
@@ -71,7 +71,7 @@ def recognise(path: Path) -> tuple[str, Path]:
         return json_layouts.recognise_json(file), file
     if file.suffix.lower() not in TABLE_SUFFIXES:
         raise DataError(
-            "This kind of file holds no table of photos.",
+            "A file of this type cannot hold a table of photos.",
             got=path,
             fix="give a .csv, .tsv, .parquet or .json file, or a folder.",
         )
@@ -87,7 +87,7 @@ def recognise(path: Path) -> tuple[str, Path]:
 
 
 def _main_file(path: Path, layout: str) -> Path:
-    """The file that stands for a folder; a folder that has none is itself a folder of folders."""
+    """The main file of a folder; the folder itself if it holds no table."""
     if not path.is_dir() or layout not in {"auto", *WITH_MAIN_FILE}:
         return path
     for name in MAIN_FILES:
@@ -105,7 +105,7 @@ def _main_file(path: Path, layout: str) -> Path:
 
 
 def _photo_folders(file: Path, layout: str, options: Options) -> tuple[Path, ...]:
-    """Where photos may lie: where the user says, else beside the table and in the folders that are usual there."""
+    """Possible folders of the photos: the folder that the user gave, else the table's folder and common sub-folders."""
     if options.photos is not None:
         return (options.photos,)
     if layout == "folders":
@@ -116,19 +116,19 @@ def _photo_folders(file: Path, layout: str, options: Options) -> tuple[Path, ...
 
 @reader("table")
 def table(file: Path, options: Options) -> Draft:
-    """A CSV, TSV or Parquet file; columns by ``options.columns``, else by the names the field uses."""
+    """Read a CSV, TSV or Parquet file. Columns are found by ``options.columns``, else by common names."""
     return _of_sheet(read_sheet(file, encoding=options.encoding), file, options)
 
 
 def _drafted(made: Any, file: Path, options: Options) -> Draft:
-    """What a reader returned as a draft; frames are treated as a table's file would be."""
+    """The result of a reader as a draft. A frame is handled like the content of a table file."""
     if isinstance(made, Draft):
         return made
     return _of_sheet(sheet_of(of_any(made), file.name), file, options)
 
 
 def _of_sheet(sheet: Sheet, file: Path, options: Options) -> Draft:
-    """A sheet's columns in our names."""
+    """A draft of a sheet, with the column names of a collection."""
     if not sheet.names:
         return Draft(table=sheet.table, source=file.name, name="", folders=(), mistakes=sheet.mistakes)
     theirs = place(sheet.names, options.columns, reserved=options.questions)
@@ -155,55 +155,58 @@ def _of_sheet(sheet: Sheet, file: Path, options: Options) -> Draft:
         theirs=theirs,
         by_stem=by_stem,
         questions=options.questions,
-        asked=options.asked,
+        question_entries=options.question_entries,
         mistakes=sheet.mistakes + missing,
     )
 
 
 def _renamed(frame: pl.DataFrame, theirs: dict[str, str]) -> pl.DataFrame:
-    """The frame with our names; the user's own column of such a name, if it has another meaning, goes."""
+    """The frame with the column names of a collection.
+
+    A column of the user with one of these names but another meaning is removed.
+    """
     ours = {name: mine for mine, name in theirs.items()}
     shadowed = [name for name in frame.columns if name in theirs and name not in ours]
     return frame.drop(shadowed).rename(ours)
 
 
 def _missing_columns(sheet: Sheet, theirs: dict[str, str], source: str, options: Options) -> list[Mistake]:
-    """The columns without which the table says nothing: photos, and (if labelled) who or what is on them."""
+    """A mistake for each missing required column: the photos, and (if ``labelled``) their labels."""
     has = ", ".join(sheet.names)
     mistakes = []
     if "image" not in theirs and "file" not in theirs:
-        looks = (
-            " (the first row looks like a photo, not like names of columns)" if any(map(is_photo, sheet.names)) else ""
+        no_header = (
+            " (the first row contains a photo; column names are missing)" if any(map(is_photo, sheet.names)) else ""
         )
         hint = (
             _hint(("image", "file"), sheet.names)
-            or "say which column it is: columns={'image': ...} (--column image=...)"
+            or "name the column with --column image=... (in Python columns={'image': ...})"
         )
-        mistakes.append(Mistake(source, 1, None, f"no column names the photos{looks}", has, hint))
+        mistakes.append(Mistake(source, 1, None, f"no column with photos found{no_header}", has, hint))
     named = "identity" in theirs or "labels" in theirs or options.questions
     if options.labelled and not named:
         hint = _hint(("identity", "labels"), sheet.names) or (
-            "say which column it is: columns={'identity': ...}, {'labels': ...} or questions=[...]; "
-            "or labelled=False for new photos"
+            "name the column with columns={'identity': ...}, columns={'labels': ...} or questions=[...], "
+            "or use labelled=False for new photos"
         )
-        mistakes.append(Mistake(source, 1, None, "no column says who or what is on the photos", has, hint))
+        mistakes.append(Mistake(source, 1, None, "no column with identities or labels found", has, hint))
     return mistakes
 
 
 def _hint(ours: tuple[str, ...], names: list[str]) -> str:
-    """A guess at a misspelt column, or ""."""
+    """A suggestion for a misspelt column, or ""."""
     known = [synonym for mine in ours for synonym in SYNONYMS[mine] if len(synonym) > 3]
     for name in names:
         hint = nearest(name.lower(), known)
         if hint.startswith("did"):
             mine = next(mine for mine in ours if hint[len("did you mean '") : -2] in SYNONYMS[mine])
-            return f"did you mean column {name!r}? then say columns={{'{mine}': {name!r}}}"
+            return f"did you mean column {name!r}? Then use columns={{'{mine}': {name!r}}}"
     return ""
 
 
 @reader("humpback")
 def humpback(file: Path, options: Options) -> Draft:
-    """The whale contests' ``train.csv`` (Image, Id); photos in ``train/``, ``images/`` or beside it.
+    """Read ``train.csv`` of the whale contests (Image, Id). Photos are in ``train/``, ``images/`` or the same folder.
 
     Source: Kaggle Humpback Whale Identification 2018/19, file train.csv.
     """
@@ -213,9 +216,9 @@ def humpback(file: Path, options: Options) -> Draft:
 
 @reader("imet2019")
 def imet2019(file: Path, options: Options) -> Draft:
-    """The iMet contests' ``train.csv`` (id, attribute_ids with spaces between) and the names in ``labels.csv``.
+    """Read ``train.csv`` of the iMet contests (id, attribute_ids separated by spaces) and the names in ``labels.csv``.
 
-    Tags come in the order of ``labels.csv``, so that column k is attribute k; photos are ``ID.png`` or ``ID.jpg``.
+    Tags have the order of ``labels.csv``, so column k is attribute k. Photos are ``ID.png`` or ``ID.jpg``.
 
     Source: Kaggle iMet Collection 2019, files train.csv and labels.csv.
     """
@@ -223,13 +226,13 @@ def imet2019(file: Path, options: Options) -> Draft:
     made = replace(table(file, replace(options, columns=columns, separator=" ")), ending=".png")
     beside = file.with_name("labels.csv")
     if not beside.is_file():
-        fix = "put labels.csv (attribute_id, attribute_name) beside train.csv"
-        lost = Mistake(file.name, None, None, "the names of the labels are missing", str(beside), fix)
+        fix = "put labels.csv (attribute_id, attribute_name) into the folder of train.csv"
+        lost = Mistake(file.name, None, None, "the file of the label names is missing", str(beside), fix)
         return replace(made, mistakes=[*made.mistakes, lost])
     sheet = read_sheet(beside, encoding=options.encoding)
     if not {"attribute_id", "attribute_name"} <= set(sheet.names):
         fix = "give labels.csv the columns attribute_id and attribute_name"
-        lost = Mistake(beside.name, 1, None, "a column is missing", ", ".join(sheet.names), fix)
+        lost = Mistake(beside.name, 1, None, "missing column", ", ".join(sheet.names), fix)
         return replace(made, mistakes=[*made.mistakes, *sheet.mistakes, lost])
     named = dict(zip(sheet.table["attribute_id"], sheet.table["attribute_name"], strict=True))
     frame, mistakes = json_layouts.named_labels(made, named, file=beside.name)
@@ -238,23 +241,23 @@ def imet2019(file: Path, options: Options) -> Draft:
 
 @reader("folders")
 def folders(folder: Path, options: Options) -> Draft:
-    """A folder with one folder for each individual; the folder's name is the identity.
+    """Read a folder with one sub-folder for each individual. The name of the sub-folder is the identity.
 
-    Photos in deeper folders belong to the first; hidden files are passed over; other files that are no photos are
-    noted.
+    Photos in deeper folders belong to the sub-folder at the top. Hidden files are skipped. Other files that are not
+    photos are noted.
     """
     rows: dict[str, list[str]] = {"file": [], "identity": []}
     mistakes, notes = [], []
     for path, is_linked_folder in walk(folder):
         identity, slash, _ = path.partition("/")
         if is_linked_folder:
-            fix = "put the folder itself there instead of a link"
-            mistakes.append(Mistake(path, None, None, "a link to a folder is not entered", path, fix))
+            fix = "replace the link by the folder itself"
+            mistakes.append(Mistake(path, None, None, "links to folders are not followed", path, fix))
         elif not is_photo(path):
-            notes.append(Mistake(path, None, None, "not a photo, left out", path))
+            notes.append(Mistake(path, None, None, "not a photo; left out", path))
         elif options.labelled and not slash:
-            fix = "move it into the folder of its individual, or say labelled=False"
-            mistakes.append(Mistake(path, None, None, "photo outside of an individual's folder", path, fix))
+            fix = "move it into the folder of its individual, or use labelled=False"
+            mistakes.append(Mistake(path, None, None, "photo is not in the folder of an individual", path, fix))
         else:
             rows["file"].append(path)
             rows["identity"].append(identity)

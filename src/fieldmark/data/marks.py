@@ -1,8 +1,8 @@
-"""What was marked on photos, in a table of its own or in the photos': boxes, landmarks, masks; any number of sources.
+"""Boxes, landmarks and masks on photos, from one or more sources, in a separate table or in the table of photos.
 
-Coordinates are pixels of the upright photo at its true size (columns ``width`` and ``height`` of the photos, where they
-have them; else the file's). Decimals are welcome, shares of the picture are not: 0.5 may be half a pixel or half a
-picture, and nobody could tell.
+Coordinates are pixels of the upright original photo. Its size is in the columns ``width`` and ``height`` of the photos;
+without these columns it is the size of the file. Decimals are allowed. Relative coordinates are not, because 0.5 could
+mean half a pixel or half the image.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from fieldmark.data.sheets import ROW, read_sheet
 OURS = ("image", "file", "box", *BOX, "x0", "y0", "x1", "y1")
 MASK = "mask"
 MOST_PIXELS = 4096 * 4096
-"""Of a mask, as ``fieldmark.images.masks`` has it: a room that knows no tables."""
-_RUNS = "write height, width and the lengths of runs, as `fieldmark boxes --masks` does, or leave the cell empty"
-_PIXELS = "write pixels of the upright photo"
+"""Maximum number of pixels of a mask, as in ``fieldmark.images.masks`` (which this package cannot import)."""
+_RUNS = "write height, width and run lengths, as `fieldmark boxes --masks` does, or leave the cell empty"
+_PIXELS = "write coordinates in pixels of the upright photo"
 
 
 @dataclass(frozen=True)
 class Marks:
-    """Boxes, landmarks and masks of photos, and in which row of which file each photo's stand.
+    """Boxes, landmarks and masks of photos, read from one file.
 
     Attributes:
-        table: ``image``, and as present ``box_x box_y box_w box_h``, ``x_NAME y_NAME`` for each landmark (float, null
-            where it was not marked), ``mask`` (text).
-        points: Names of the landmarks, in the order of the file's columns.
+        table: Frame with the column ``image``. Optional columns are ``box_x box_y box_w box_h``, ``x_NAME y_NAME`` for
+            each landmark (float, null if it was not marked), and ``mask`` (text).
+        points: Names of the landmarks, in the order of the columns.
         source: Name of the file.
     """
 
@@ -51,22 +51,23 @@ class Marks:
 
     @property
     def has_boxes(self) -> bool:
-        """Whether it marks boxes."""
+        """Whether the table has boxes."""
         return set(BOX) <= set(self.table.columns)
 
 
 def read_marks(path: Path | str, *, encoding: str = "utf-8") -> Marks:
-    """A table of boxes, landmarks (``x_left_tip, y_left_tip, ...``) and masks, if all of it is in order.
+    """Read a table of boxes, landmarks (``x_left_tip, y_left_tip, ...``) and masks.
 
-    The photo's column is ``image`` or ``file`` (or a name the field uses); a box is ``x0 y0 x1 y1`` or one cell
-    ``box`` of left, top, width, height. A photo without a box, or without a landmark, has empty cells or no row.
+    The column of the photos is ``image`` or ``file`` (or another common name). A box has the columns ``x0 y0 x1 y1``,
+    or one column ``box`` with left, top, width and height. A photo without a box or landmark has empty cells or no row.
 
     Args:
-        path: A CSV, TSV or Parquet file.
-        encoding: How a text table is written.
+        path: Path of a CSV, TSV or Parquet file.
+        encoding: Encoding of a text file.
 
     Raises:
-        DataError: There is nothing marked in it, or cells are wrong; all mistakes by file, row and column.
+        DataError: The table has no boxes, landmarks or masks, or it has wrong cells. The error lists all mistakes by
+            file, row and column.
     """
     path = Path(path)
     sheet = read_sheet(path, encoding=encoding)
@@ -78,9 +79,9 @@ def read_marks(path: Path | str, *, encoding: str = "utf-8") -> Marks:
     if not sheet.mistakes and ("image" not in theirs or not marked):
         lacking = "photo" if "image" not in theirs else "box, landmark or mask"
         raise DataError(
-            f"The table names no {lacking}.",
+            f"The table has no column for a {lacking}.",
             got=f"{path}: columns {', '.join(sheet.names) or 'none'}",
-            fix="give columns image, x0, y0, x1, y1; for landmarks x_NAME and y_NAME, such as x_left_tip, y_left_tip.",
+            fix="use the columns image, x0, y0, x1, y1; for landmarks x_NAME, y_NAME such as x_left_tip, y_left_tip.",
         )
     frame = sheet.table.rename({name: ours for ours, name in theirs.items()})
     wanted = [ROW, *theirs, *(f"{axis}_{point}" for point in points for axis in "xy")]
@@ -96,39 +97,39 @@ def read_marks(path: Path | str, *, encoding: str = "utf-8") -> Marks:
 
 
 def refused(name: str, mistakes: Sequence[Mistake]) -> DataError:
-    """One error that tells all mistakes of a table of marks."""
+    """One error for all mistakes of a table of boxes, landmarks and masks."""
     fixes = list(dict.fromkeys(mistake.fix for mistake in mistakes if mistake.fix))
     return DataError(
         f"{name} has {len(mistakes)} mistake(s).",
         got=several(mistakes, most=10),
-        fix="; ".join(fixes) + "." if fixes else "mend the file.",
+        fix="; ".join(fixes) + "." if fixes else "correct the file.",
     )
 
 
 def marked(photos: Collection, marks: Marks, *, source: str = "", strict: bool = True) -> Collection:
-    """The photos with what was marked on them.
+    """Add boxes, landmarks and masks to photos.
 
-    Photos are found by their id, or by their file's name. Marks of other photos are left out; photos without marks
-    have none.
+    Rows are matched by the id of the photo or by its file name. Marks of other photos are ignored. Photos without marks
+    get empty cells.
 
     Args:
-        photos: Any.
-        marks: As read.
-        source: Empty: these become the photos' own boxes, masks and landmarks. Else a name under which they are kept
-            beside them (columns ``box.SOURCE``, ``mask.SOURCE``, ``x_NAME.SOURCE``).
-        strict: Refuse marks of which none is of these photos; else the photos are given back as they are.
+        photos: The photos.
+        marks: The boxes, landmarks and masks.
+        source: Name of the source. If empty, the marks become the photos' own boxes, masks and landmarks. Else they go
+            to the columns ``box.SOURCE``, ``mask.SOURCE`` and ``x_NAME.SOURCE``.
+        strict: Whether marks that match none of the photos are an error. If False, the photos are returned unchanged.
 
     Raises:
-        DataError: Not one mark is of these photos, or boxes lie outside of their pictures (where sizes are known).
+        DataError: No mark matches a photo, or boxes are outside of their photos (if the size of the photo is known).
     """
     named = _of(photos, marks)
     if named is None:
         if not strict:
             return photos
         raise DataError(
-            f"{marks.source} marks none of these photos.",
+            f"{marks.source} matches none of the photos.",
             got=f"{several(marks.table['image'].head(3).to_list())}\nphotos: {several(photos.images[:3])}",
-            fix="name the photos in both tables similar.",
+            fix="use the same photo names in both tables.",
         )
     outside = _outside(photos, named)
     if outside:
@@ -149,10 +150,12 @@ def marked(photos: Collection, marks: Marks, *, source: str = "", strict: bool =
 
 
 def boxes_of(photos: Collection, source: str = "") -> Float32[np.ndarray, "image 4"] | None:
-    """Left, top, width, height by a source, in px of the true size; nan where it has none; None without such a source.
+    """Boxes from a source: left, top, width and height in px of the original photo.
+
+    A photo without box has nan. The result is None if the photos have no boxes from this source.
 
     Raises:
-        DataError: A cell is no box.
+        DataError: A cell is not a valid box.
     """
     column = f"box.{source}"
     if not source:
@@ -167,7 +170,7 @@ def boxes_of(photos: Collection, source: str = "") -> Float32[np.ndarray, "image
     ]
     if wrong:
         raise DataError(
-            f"Column '{column}' holds cells that are no boxes.",
+            f"Column '{column}' has invalid boxes.",
             got=several(wrong),
             fix="write left, top, width, height in pixels, such as '12, 30, 200, 90', or leave the cell empty.",
         )
@@ -175,10 +178,10 @@ def boxes_of(photos: Collection, source: str = "") -> Float32[np.ndarray, "image
 
 
 def masks_of(photos: Collection, source: str = "") -> list[str | None]:
-    """Each photo's mask by a source, as ``images.masks`` writes them; None where it has none.
+    """Masks from a source, in the text format of ``images.masks``; None for photos without mask.
 
     Raises:
-        DataError: A cell is no mask.
+        DataError: A cell is not a valid mask.
     """
     column = f"{MASK}.{source}" if source else MASK
     if column not in photos.table.columns:
@@ -186,15 +189,15 @@ def masks_of(photos: Collection, source: str = "") -> list[str | None]:
     wrong = photos.table.filter(_no_mask(column)).select("image", _start(column)).rows()
     if wrong:
         got = several([f"{image}: {cell!r}" for image, cell in wrong])
-        raise DataError(f"Column '{column}' holds cells that are no masks.", got=got, fix=f"{_RUNS}.")
+        raise DataError(f"Column '{column}' has invalid masks.", got=got, fix=f"{_RUNS}.")
     return [cell or None for cell in photos.table[column]]
 
 
 def points_of(photos: Collection, names: Sequence[str]) -> Float32[np.ndarray, "image point 2"]:
-    """Landmarks by name, in px of the true size; nan where one was not marked.
+    """Coordinates of landmarks, in px of the original photo; nan for landmarks that were not marked.
 
     Raises:
-        DataError: There is no such landmark, or a cell is no number.
+        DataError: There is no landmark of that name, or a cell is not a number.
     """
     known = _landmarks(photos.table.columns)
     absent = [name for name in names if name not in known]
@@ -212,34 +215,34 @@ def points_of(photos: Collection, names: Sequence[str]) -> Float32[np.ndarray, "
             wrong = photos.table.filter(numbers.is_null() & cells.is_not_null() & (cells != ""))["image"].to_list()
             if wrong:
                 raise DataError(
-                    f"Column '{letter}_{name}' holds cells that are no numbers.", got=several(wrong), fix=f"{_PIXELS}."
+                    f"Column '{letter}_{name}' has cells that are not numbers.", got=several(wrong), fix=f"{_PIXELS}."
                 )
             found[:, at, axis] = numbers.fill_null(float("nan")).to_numpy()
     return found
 
 
 def _landmarks(columns: Sequence[str]) -> tuple[str, ...]:
-    """The names that have both an ``x_`` and a ``y_`` column."""
+    """Names of landmarks: those with both an ``x_`` and a ``y_`` column."""
     return tuple(name[2:] for name in columns if name.startswith("x_") and len(name) > 2 and f"y_{name[2:]}" in columns)
 
 
 def _twice(made: Draft) -> list[Mistake]:
     fix = "keep one row for each photo"
     return made.mark(
-        pl.col("image").is_duplicated() & pl.col("image").is_not_null(), column="image", problem="stands twice", fix=fix
+        pl.col("image").is_duplicated() & pl.col("image").is_not_null(), column="image", problem="occurs twice", fix=fix
     )
 
 
 def _shares(made: Draft) -> list[Mistake]:
-    """Boxes that lie within one pixel: they were surely meant as shares of the picture."""
+    """A mistake for each box within the first pixel: such boxes are relative coordinates, not pixels."""
     if not set(BOX) <= set(made.table.columns):
         return []
     right, below = pl.col("box_x") + pl.col("box_w"), pl.col("box_y") + pl.col("box_h")
     tiny = (right <= 1) & (below <= 1) & (pl.col("box_w") > 0)
     shown = pl.concat_str([pl.col(name).cast(pl.String) for name in BOX], separator=", ")
     column = next((name for name in ("x0", "box", "box_x") if name in made.theirs), "image")
-    fix = f"{_PIXELS}, not shares of the picture: multiply by its width and height"
-    return made.mark(tiny, column=column, problem="is no box in pixels", fix=fix, value=shown)
+    fix = f"{_PIXELS}: multiply relative coordinates by the width and height of the photo"
+    return made.mark(tiny, column=column, problem="box is not in pixels", fix=fix, value=shown)
 
 
 def _wrong_points(made: Draft, points: Sequence[str]) -> list[Mistake]:
@@ -250,20 +253,22 @@ def _wrong_points(made: Draft, points: Sequence[str]) -> list[Mistake]:
             column = f"{axis}_{name}"
             number = pl.col(column).cast(pl.Float64, strict=False)
             bad = ~blank[axis] & ~number.is_finite().fill_null(value=False)
-            mistakes += made.mark(bad, column=column, problem="is no number", fix=f"{_PIXELS}, or leave it empty")
+            fix = f"{_PIXELS}, or leave the cell empty"
+            mistakes += made.mark(bad, column=column, problem="not a number", fix=fix)
             half = blank[axis] & ~blank[other]
-            mistakes += made.mark(half, column=column, problem="half a landmark", fix="fill in x and y, or neither")
+            fix = "fill in both x and y, or leave both empty"
+            mistakes += made.mark(half, column=column, problem="incomplete landmark", fix=fix)
     return mistakes
 
 
 def _wrong_masks(made: Draft) -> list[Mistake]:
     if MASK not in made.table.columns:
         return []
-    return made.mark(_no_mask(MASK), column=MASK, problem="is no mask", fix=_RUNS, value=_start(MASK))
+    return made.mark(_no_mask(MASK), column=MASK, problem="invalid mask", fix=_RUNS, value=_start(MASK))
 
 
 def _no_mask(column: str) -> pl.Expr:
-    """Whether a cell says something and is no mask: height, width, and the lengths of runs that fill it."""
+    """Whether a cell is not empty and not a mask: height, width, and run lengths that add up to height x width."""
     words = pl.col(column).cast(pl.String).str.extract_all(r"\S+")
     numbers = words.list.eval(pl.element().cast(pl.Int64, strict=False))
     height, width, runs = numbers.list.first(), numbers.list.get(1, null_on_oob=True), numbers.list.slice(2)
@@ -281,26 +286,26 @@ def _blank(column: str) -> pl.Expr:
 
 
 def _of(photos: Collection, marks: Marks) -> pl.DataFrame | None:
-    """One row a photo, null where nothing was marked; None where no mark is of these photos."""
-    asked = photos.table.select("image", "file").with_columns(
+    """The marks of each photo, one row per photo, with null for photos without marks; None if no mark matches."""
+    keys = photos.table.select("image", "file").with_columns(
         name=pl.col("file").str.extract(r"([^/]*)$"), stem=pl.col("image").str.replace(r"\.[^.]*$", "")
     )
     for key in ("image", "file", "name", "stem"):
-        named = asked.join(marks.table, left_on=key, right_on="image", how="left", maintain_order="left")
-        if asked[key].is_in(marks.table["image"].to_list()).any():
+        named = keys.join(marks.table, left_on=key, right_on="image", how="left", maintain_order="left")
+        if keys[key].is_in(marks.table["image"].to_list()).any():
             return named
     return None
 
 
 def _outside(photos: Collection, named: pl.DataFrame) -> list[Mistake]:
-    """Boxes that do not overlap their picture, where its true size is known."""
+    """A mistake for each box that does not overlap its photo, if the size of the original photo is known."""
     if not {"width", "height"} <= set(photos.table.columns) or "box_x" not in named.columns:
         return []
     sized = named.with_columns(width=photos.table["width"], height=photos.table["height"])
-    gone = (pl.col("box_x") >= pl.col("width")) | (pl.col("box_y") >= pl.col("height"))
-    gone |= (pl.col("box_x") + pl.col("box_w") <= 0) | (pl.col("box_y") + pl.col("box_h") <= 0)
-    fix = f"{_PIXELS} at its true size (columns width and height)"
-    rows = sized.filter(gone.fill_null(value=False)).select("image", *BOX, "width", "height")
+    outside = (pl.col("box_x") >= pl.col("width")) | (pl.col("box_y") >= pl.col("height"))
+    outside |= (pl.col("box_x") + pl.col("box_w") <= 0) | (pl.col("box_y") + pl.col("box_h") <= 0)
+    fix = f"{_PIXELS} in its original size (columns width and height)"
+    rows = sized.filter(outside.fill_null(value=False)).select("image", *BOX, "width", "height")
     return [
         Mistake(str(image), None, None, "box outside of its photo", f"{x}, {y}, {w}, {h} in {width} x {height}", fix)
         for image, x, y, w, h, width, height in rows.iter_rows()

@@ -1,4 +1,4 @@
-"""What is wrong in a table of photos, told by file, row and column."""
+"""Mistakes in a table of photos, with their file, row and column."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from fieldmark.core.errors import DataError, several
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """One thing a person must mend in a table.
+    """One mistake in a table that the user must correct.
 
     Attributes:
-        file: Name of the table, or of the photo where there is no table.
-        row: Row as a spreadsheet counts (the header is row 1); in Parquet and JSON the entry, from 1; None: the
-            whole file.
-        column: The column's name in that file, or None.
-        problem: What is wrong, the same words for the same kind of mistake.
-        value: The offending text.
-        fix: What to do about this kind of mistake.
+        file: Name of the table, or of the photo if there is no table.
+        row: Row number as in a spreadsheet (the header is row 1); in Parquet and JSON the number of the entry, from 1;
+            None: the whole file.
+        column: Name of the column in that file, or None.
+        problem: Kind of mistake, with the same words for all mistakes of a kind.
+        value: The wrong text.
+        fix: How to correct this kind of mistake.
     """
 
     file: str
@@ -30,7 +30,7 @@ class Mistake:
     fix: str = ""
 
     def __str__(self) -> str:
-        """One line: where, what, and the value with control characters spelled out."""
+        """One line with file, row, column, problem and value. Control characters of the value are escaped."""
         where = [self.file]
         where += [f"row {self.row}"] if self.row is not None else []
         where += [f"column {self.column!r}"] if self.column is not None else []
@@ -40,12 +40,12 @@ class Mistake:
 
 
 def refusal(name: str, mistakes: Sequence[Mistake], *, most: int = 5) -> DataError:
-    """One error that tells all mistakes, similar ones together, ``most`` of each kind.
+    """One error for all mistakes of a table, sorted by kind.
 
     Args:
-        name: What was read, as the user called it.
-        mistakes: At least one.
-        most: How many of each kind are spelled out; the rest is counted.
+        name: Name of the table, as the user wrote it.
+        mistakes: The mistakes, at least one.
+        most: Number of mistakes of each kind that are listed; the others are counted.
     """
     kinds: dict[str, list[Mistake]] = {}
     for mistake in mistakes:
@@ -54,5 +54,5 @@ def refusal(name: str, mistakes: Sequence[Mistake], *, most: int = 5) -> DataErr
     return DataError(
         f"{name} has {len(mistakes)} mistake(s).",
         got="\n".join(several(similar, most=most) for similar in kinds.values()),
-        fix="; ".join(fixes) + f". `fieldmark inspect {name}` lists all of them.",
+        fix="; ".join(fixes) + f". List all mistakes with `fieldmark inspect {name}`.",
     )

@@ -1,4 +1,4 @@
-"""Photo files below a folder: which names stay inside it, which exist, without a look outside."""
+"""Search for photo files below a folder, with checks that no file is outside of the folder."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from pathlib import Path
 import polars as pl
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".gif", ".bmp")
-"""Endings of photo files, the preferred first."""
+"""Extensions of photo files, in order of preference."""
 
 OUTSIDE = "leaves the folder of photos"
 MISSING = "no such photo"
-NOT_A_FILE = "is no readable file"
-EMPTY = "has no file name"
+NOT_A_FILE = "not a readable file"
+EMPTY = "empty file name"
 
 
 def is_photo(name: str) -> bool:
-    """Whether a file name ends like a photo's."""
+    """Whether a file name has the extension of a photo."""
     return name.lower().endswith(SUFFIXES)
 
 
 def tidy(files: pl.Series) -> pl.Series:
-    r"""File names with ``/`` between folders and no ``.`` steps, as tables written on Windows have ``\``."""
+    r"""Normalise file names: ``\`` (from tables written on Windows) becomes ``/``, and ``.`` steps are removed."""
     text = files.str.replace_all("\\", "/", literal=True)
     return text.str.replace_all(r"(/)(?:\.?/)+", "/").str.replace(r"^(\./)+", "")
 
 
 def leaves(files: pl.Series) -> pl.Series:
-    """Whether a (tidy) name points out of the folder by its mere words; the disk is not looked at.
+    """Whether a (normalised) name points outside of the folder. The text of the name decides; no file is read.
 
-    True for absolute paths, ``..`` steps, ``~``, drive letters, network shares, and names with control characters (NUL
-    would end the name early for the system). Windows rules hold everywhere, as tables travel.
+    True for absolute paths, ``..`` steps, ``~``, drive letters, network shares, and names with control characters (for
+    the operating system, NUL ends a name). Windows rules apply on every system, because tables are shared.
     """
     out = (
         files.str.contains(r"^[/~]")
@@ -44,26 +44,26 @@ def leaves(files: pl.Series) -> pl.Series:
 
 
 def find_files(files: pl.Series, root: Path, *, by_stem: bool = False, allow_outside: bool = False) -> pl.DataFrame:
-    """For every name the file that is meant and what is wrong with it; each folder is listed once.
+    """Find the file of every name, and the problems of missing or unusable files. Each folder is listed once.
 
-    Symbolic links count as inside only where they end below ``root``.
+    A symbolic link counts as inside of the folder only if its target is below ``root``.
 
     Args:
-        files: Tidy names, none of which ``leaves`` (unless ``allow_outside``).
-        root: The folder of photos.
-        by_stem: Also accept a name without its ending (``1000483014d91860`` for ``1000483014d91860.png``).
-        allow_outside: Links and absolute paths may lead anywhere.
+        files: Normalised names, none of which ``leaves`` the folder (unless ``allow_outside``).
+        root: Folder of the photos.
+        by_stem: Whether a name may lack its extension (``1000483014d91860`` for ``1000483014d91860.png``).
+        allow_outside: Whether links and absolute paths may lead outside of ``root``.
 
     Returns:
-        One row a name: ``file`` (the name, completed by its ending where needed), ``problem`` (null where all is
-        well) and ``hint`` (a file of nearly the same name, or null).
+        One row per name: ``file`` (the name, with its extension added if needed), ``problem`` (null if there is none)
+        and ``hint`` (a file with nearly the same name, or null).
     """
     wanted = files.fill_null("").to_frame("file").with_row_index("at")
     wanted = wanted.with_columns(
         parent=pl.col("file").str.extract(r"^(.*)/[^/]*$").fill_null(""),
         name=pl.col("file").str.extract(r"([^/]*)$"),
     )
-    wanted = wanted.with_columns(  # the root of an absolute path is "/", not ""
+    wanted = wanted.with_columns(  # the parent of "/a.jpg" is "/", not ""
         parent=pl.when(pl.col("file").str.starts_with("/") & (pl.col("parent") == ""))
         .then(pl.lit("/"))
         .otherwise("parent")
@@ -77,11 +77,11 @@ def find_files(files: pl.Series, root: Path, *, by_stem: bool = False, allow_out
     )
     if by_stem:
         found = _complete(found, present)
-    shut = {parent for parent, name in present.filter(pl.col("name") == "").select("parent", "name").iter_rows()}
+    outside = {parent for parent, name in present.filter(pl.col("name") == "").select("parent", "name").iter_rows()}
     problem = (
         pl.when(pl.col("file") == "")
         .then(pl.lit(EMPTY))
-        .when(pl.col("parent").is_in(list(shut)))
+        .when(pl.col("parent").is_in(list(outside)))
         .then(pl.lit(OUTSIDE))
         .when(pl.col("problem").is_null())
         .then(pl.lit(MISSING))
@@ -92,9 +92,10 @@ def find_files(files: pl.Series, root: Path, *, by_stem: bool = False, allow_out
 
 
 def walk(root: Path) -> Iterator[tuple[str, bool]]:
-    """Every visible entry below ``root`` but folders: its path relative to it, and whether it links to a folder.
+    """All visible files below ``root``: the relative path of each file, and whether it is a link to a folder.
 
-    Folders behind links are not entered, so no loop and no way out exists. Names that are no UTF-8 come with "?" marks.
+    Links to folders are not followed. So there are no loops and no paths outside of ``root``. Bytes of names that are
+    not UTF-8 are replaced by a question mark.
     """
     pending = [""]
     while pending:
@@ -112,7 +113,7 @@ def walk(root: Path) -> Iterator[tuple[str, bool]]:
 
 
 def _listings(parents: list[str], root: Path, *, allow_outside: bool) -> pl.DataFrame:
-    """All entries of the folders; ``problem`` is "" for good files. A folder outside ``root`` is one entry named ""."""
+    """All entries of the folders. ``problem`` is "" for usable files. A folder outside ``root`` has one entry ""."""
     rows: dict[str, list[str]] = {"parent": [], "name": [], "problem": []}
     base = _real(root)
     for parent in parents:
@@ -124,7 +125,7 @@ def _listings(parents: list[str], root: Path, *, allow_outside: bool) -> pl.Data
 
 
 def _entries(folder: Path, base: Path | None, *, allow_outside: bool) -> Iterator[tuple[str, str]]:
-    """Name and problem of each entry of one folder."""
+    """Name and problem of each entry in one folder."""
     real = _real(folder)
     if real is None or base is None:
         return
@@ -137,12 +138,12 @@ def _entries(folder: Path, base: Path | None, *, allow_outside: bool) -> Iterato
                 if _is_broken_text(entry.name):
                     continue
                 yield entry.name, _problem(entry, base, allow_outside=allow_outside)
-    except OSError:  # not a folder, or shut to us: its photos are missing
+    except OSError:  # not a folder, or no permission: its photos are reported as missing
         return
 
 
 def _problem(entry: os.DirEntry[str], base: Path, *, allow_outside: bool) -> str:
-    """What is wrong with one entry of a folder; "" for a readable file inside."""
+    """The problem of one entry in a folder; "" for a readable file inside of ``base``."""
     if entry.is_symlink() and not allow_outside:
         target = _real(Path(entry.path))
         if target is not None and not target.is_relative_to(base):
@@ -154,7 +155,7 @@ def _problem(entry: os.DirEntry[str], base: Path, *, allow_outside: bool) -> str
 
 
 def _complete(found: pl.DataFrame, present: pl.DataFrame) -> pl.DataFrame:
-    """Where no file has exactly the name, the photo whose name without ending it is."""
+    """Complete names without extension: where no file has exactly this name, use the photo with this stem."""
     suffix = pl.col("name").str.extract(r"(\.[^.]*)$").str.to_lowercase()
     photos = present.with_columns(
         stem=pl.col("name").str.replace(r"\.[^.]*$", ""),
@@ -172,7 +173,7 @@ def _complete(found: pl.DataFrame, present: pl.DataFrame) -> pl.DataFrame:
 
 
 def _real(path: Path) -> Path | None:
-    """The path with every link followed, or None where it cannot be (a loop, a name too long, a NUL)."""
+    """The path with all links resolved; None if that is not possible (a loop, a name that is too long, a NUL)."""
     try:
         return path.resolve()
     except (OSError, RuntimeError, ValueError):
@@ -180,7 +181,7 @@ def _real(path: Path) -> Path | None:
 
 
 def _is_broken_text(name: str) -> bool:
-    """Whether a name of the file system is no UTF-8 (no table can name it)."""
+    """Whether a file name is not valid UTF-8. No table can contain such a name."""
     try:
         name.encode("utf-8")
     except UnicodeEncodeError:

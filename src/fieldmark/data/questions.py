@@ -1,4 +1,4 @@
-"""Which columns of a table are questions, and how they hang together: a small TOML file beside a flat table."""
+"""Definition of questions: the columns of a table that are questions and their relations, from a small TOML file."""
 
 from __future__ import annotations
 
@@ -14,19 +14,21 @@ from fieldmark.core.spec import Spec, read_spec
 from fieldmark.data.vocabulary import Applies, Question
 
 FILE = "questions.toml"
-"""Looked for beside a table."""
+"""Default name of the file, in the folder of the table."""
 
 
 class QuestionEntry(Spec):
-    """A question as a user writes it.
+    """A question as the user defines it.
 
     Attributes:
-        name: Of the column.
-        answers: That it may get, in order; empty: those that occur, sorted.
-        applies: ``{ category = ["shoe"] }``: asked only where that earlier question has one of these answers.
-        below: An earlier question; each answer is a kind of those of its answers that it occurs with.
-        code: See ``fieldmark.data.vocabulary.Question``.
-        codes: Of each answer.
+        name: Name of the column.
+        answers: Possible answers in order; empty: the answers that occur, sorted.
+        applies: Condition such as ``{ category = ["shoe"] }``: the question applies only if the earlier question has
+            one of these answers.
+        below: Name of an earlier question that is the parent in a hierarchy. The parents of an answer are the answers
+            that occur together with it.
+        code: Id of the question in the files of a contest; see ``fieldmark.data.vocabulary.Question``.
+        codes: Id of each answer in these files.
     """
 
     name: Annotated[str, Field(min_length=1)]
@@ -41,65 +43,65 @@ class _File(Spec):
     questions: Annotated[tuple[QuestionEntry, ...], Field(min_length=1)]
 
     @model_validator(mode="after")
-    def _ties_look_back(self) -> Self:
+    def _relations_point_back(self) -> Self:
         earlier: set[str] = set()
         wrong = []
         for one in self.questions:
-            wrong += [f"{one.name!r} stands twice"] if one.name in earlier else []
-            ties = [*one.applies, *([one.below] if one.below is not None else [])]
-            wrong += [f"{one.name!r} depends on {tie!r}" for tie in ties if tie not in earlier]
+            wrong += [f"{one.name!r} occurs twice"] if one.name in earlier else []
+            parents = [*one.applies, *([one.below] if one.below is not None else [])]
+            wrong += [f"{one.name!r} depends on {parent!r}" for parent in parents if parent not in earlier]
             earlier.add(one.name)
         if wrong:
             raise DataError(
-                "Questions do not fit together.",
+                "Some questions occur twice or depend on later questions.",
                 got=several(wrong),
-                fix="give each question once, after those that it depends on.",
+                fix="list each question once, after the questions that it depends on.",
             )
         return self
 
 
 def read_questions(path: Path) -> tuple[QuestionEntry, ...]:
-    """The questions in a TOML file.
+    """Read the questions in a TOML file.
 
     Raises:
-        DataError: The file cannot be read, or its questions do not fit together.
+        DataError: The file cannot be read, or a question occurs twice or depends on a later one.
     """
     try:
         return read_spec(_File, path).questions  # type: ignore[no-any-return]
     except PlanError as error:
         raise DataError(
-            f"{path} holds no questions that can be read.",
+            f"The questions in {path} cannot be read.",
             got=error.got,
-            fix='write for each: [[questions]], name = "heel type", and if need be answers, applies, below.',
+            fix='write [[questions]] and name = "heel type" for each question; optional: answers, applies, below.',
         ) from error
 
 
-def questions_of(table: pl.DataFrame, asked: Sequence[QuestionEntry | str]) -> tuple[Question, ...]:
-    """The questions with the answers that occur in a table, and what they are kinds of.
+def questions_of(table: pl.DataFrame, entries: Sequence[QuestionEntry | str]) -> tuple[Question, ...]:
+    """Create the questions of a vocabulary, with the answers in a table and their parents in the hierarchy.
 
     Args:
-        table: With a column of lists for each question.
-        asked: Questions, or just their columns' names.
+        table: Frame with a column of lists for each question.
+        entries: Questions, or only the names of their columns.
 
     Raises:
-        DataError: A listed question has answers in the table that are not listed.
+        DataError: The table has answers that are not among the listed answers of a question.
     """
     made: list[Question] = []
-    for one in (QuestionEntry(name=each) if isinstance(each, str) else each for each in asked):
+    for one in (QuestionEntry(name=each) if isinstance(each, str) else each for each in entries):
         occur = sorted(set(table[one.name].explode().drop_nulls().to_list()))
         answers = one.answers or tuple(occur)
-        if strange := [answer for answer in occur if answer not in set(answers)]:
+        if unlisted := [answer for answer in occur if answer not in set(answers)]:
             raise DataError(
-                f"The question {one.name!r} has answers that are not among those listed for it.",
-                got=several(strange),
-                fix=f"{nearest(strange[0], answers)[:-1]}; or add them to its answers.",
+                f"The question {one.name!r} has answers in the table that are not in its list of answers.",
+                got=several(unlisted),
+                fix=f"{nearest(unlisted[0], answers)[:-1]}; or add them to the list.",
             )
         applies = next((Applies(question=name, answers=tuple(each)) for name, each in one.applies.items()), None)
         parents: tuple[tuple[str, ...], ...] = ()
         if one.below is not None:
             order = {answer: at for at, answer in enumerate(next(q.answers for q in made if q.name == one.below))}
             met = _met(table, one.name, one.below)
-            # An answer that never occurs may be a kind of anything.
+            # An answer that never occurs may have any parent.
             parents = tuple(tuple(sorted(met.get(answer, order), key=order.__getitem__)) for answer in answers)
         codes = tuple(one.codes.get(answer, answer) for answer in answers) if one.codes else ()
         made.append(
@@ -117,9 +119,9 @@ def questions_of(table: pl.DataFrame, asked: Sequence[QuestionEntry | str]) -> t
 
 
 def _met(table: pl.DataFrame, child: str, parent: str) -> dict[str, list[str]]:
-    """The answers of ``parent`` that each answer of ``child`` stands beside in a row."""
+    """For each answer of ``child`` the answers of ``parent`` that occur in the same row."""
     pairs = table.select(child=child, parent=parent).explode("child").explode("parent").drop_nulls().unique()
     found: dict[str, list[str]] = {}
-    for one, above in pairs.iter_rows():
-        found.setdefault(one, []).append(above)
+    for answer, parent_answer in pairs.iter_rows():
+        found.setdefault(answer, []).append(parent_answer)
     return found

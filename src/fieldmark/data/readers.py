@@ -1,4 +1,4 @@
-"""Readers of tables of photos, by the name of the layout each understands."""
+"""Registry of readers: one for each layout of photo tables."""
 
 from __future__ import annotations
 
@@ -11,49 +11,50 @@ from fieldmark.core.registry import Registry
 from fieldmark.data.drafts import Draft, Options
 
 Read: TypeAlias = Callable[[Path, Options], Any]
-"""From a path and the user's options to a table: a ``Draft``, or a polars or pandas frame with our column names."""
+"""Type of a reader function. It takes a path and options and returns a ``Draft``, or a polars or pandas frame."""
 
 
 @dataclass(frozen=True)
 class Reader:
-    """What understands one layout.
+    """A reader of one layout.
 
     Attributes:
-        read: Gives the table at a path.
-        recognises: Whether a path looks like one of this layout; None: it must be named.
+        read: Function that reads the table at a path.
+        recognises: Function that checks whether a path has this layout; None: the user must name the layout.
     """
 
     read: Read
     recognises: Callable[[Path], bool] | None = None
 
     def __call__(self, path: Path, options: Options) -> Any:
-        """What ``read`` gives."""
+        """Read the table at ``path``."""
         return self.read(path, options)
 
     @property
     def __wrapped__(self) -> Read:
-        """The function itself, of which messages say where it comes from."""
+        """The function itself; messages name its module."""
         return self.read
 
 
 READERS: Registry[Reader] = Registry("fieldmark.readers", what="layout", home="fieldmark.data.layouts")
-"""All layouts by name; those of other packages are listed under the entry-point group ``fieldmark.readers``."""
+"""All readers by layout name. Other packages add readers with the entry-point group ``fieldmark.readers``."""
 
 ReadT = TypeVar("ReadT", bound=Callable[..., Draft | Any])
 
 
 def reader(name: str, *, recognises: Callable[[Path], bool] | None = None) -> Callable[[ReadT], Reader]:
-    """Decorator that makes a function the reader of the layout ``name``.
+    """Decorator that registers a function as the reader of the layout ``name``.
 
-    It is called with a path, which exists, and the user's ``Options``, and returns a polars or pandas frame whose
-    columns are named as ours (``image``, ``file``, ``identity``, ``labels``, ``group`` ...), or a ``Draft``.
+    The function takes an existing path and the ``Options`` of the user. It returns a ``Draft``, or a polars or pandas
+    frame with the column names of a collection (``image``, ``file``, ``identity``, ``labels``, ``group`` ...).
 
     Args:
-        name: As users give it: ``read(path, layout=name)``, ``--layout NAME``.
-        recognises: Whether a path looks like one of this layout, asked where the user names none; None: never.
+        name: Name of the layout, for ``read(path, layout=name)`` and ``--layout NAME``.
+        recognises: Function that checks whether a path has this layout, used if the user names none; None: the layout
+            is never recognised automatically.
 
     Raises:
-        FieldmarkError: Another layout has the name.
+        FieldmarkError: Another layout has this name.
     """
 
     def register(read: ReadT) -> Reader:

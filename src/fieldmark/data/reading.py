@@ -1,4 +1,4 @@
-"""Any table of photos to a Collection: every mistake told at once, or the good rows with a list of the rest."""
+"""Reading of photo tables: ``read`` returns a collection, ``survey`` also returns all mistakes of the table."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from fieldmark.data.vocabulary import Vocabulary
 
 @dataclass(frozen=True)
 class Survey:
-    """What a table holds, good and bad.
+    """The content of a table: valid rows, mistakes and notes.
 
     Attributes:
-        collection: The rows without a mistake.
-        mistakes: What ``read`` would refuse.
-        notes: What is harmless and yet worth knowing: rows that stand twice, files that are no photos.
+        collection: The rows without mistakes.
+        mistakes: The mistakes for which ``read`` raises an error.
+        notes: Harmless remarks, for example repeated rows and files that are not photos.
     """
 
     collection: Collection
@@ -36,7 +36,7 @@ class Survey:
     notes: tuple[Mistake, ...] = ()
 
 
-def read(  # noqa: PLR0913 - the reader's options, all by keyword
+def read(  # noqa: PLR0913 - the options of reading, all by keyword
     path: Path | str,
     *,
     layout: str = "auto",
@@ -50,10 +50,10 @@ def read(  # noqa: PLR0913 - the reader's options, all by keyword
     encoding: str = "utf-8",
     separator: str = "|",
 ) -> Collection:
-    """The collection at ``path``, if all of it is in order. ``survey`` describes the options.
+    """Read a table of photos. ``survey`` describes the options.
 
     Raises:
-        DataError: There is nothing to read, or the table has mistakes; all of them are told, by file, row and column.
+        DataError: There is nothing to read, or the table has mistakes. The error lists them by file, row and column.
     """
     found = survey(
         path,
@@ -73,7 +73,7 @@ def read(  # noqa: PLR0913 - the reader's options, all by keyword
     return found.collection
 
 
-def survey(  # noqa: PLR0913 - the reader's options, all by keyword
+def survey(  # noqa: PLR0913 - the options of reading, all by keyword
     path: Path | str,
     *,
     layout: str = "auto",
@@ -87,35 +87,36 @@ def survey(  # noqa: PLR0913 - the reader's options, all by keyword
     encoding: str = "utf-8",
     separator: str = "|",
 ) -> Survey:
-    """The good rows at ``path``, and every mistake of the others.
+    """Read the valid rows of a table of photos, and list the mistakes of all other rows.
 
     Args:
-        path: A CSV, TSV, Parquet or JSON file, or a folder that holds one, or a folder with a folder for each
+        path: A CSV, TSV, Parquet or JSON file, a folder with such a file, or a folder with one sub-folder for each
             individual.
-        layout: "auto" goes by the looks; else "table", "folders", "coco", "coco_identities", "humpback", "imet2019",
-            "imaterialist2017", "imaterialist2018", or one that another package or a script registered.
-        columns: Our column names with the table's, ``{"identity": "whale", "group": "dup_group"}``; for the others the
-            names the field uses are recognised.
-        questions: The columns that are questions, or a TOML file about them (``fieldmark.data.questions``); an empty
-            cell is a question not answered. None: ``questions.toml`` beside the table, if it lies there.
-        photos: The folder of the photos, if it is not the table's own or one that is usual beside it.
-        unknown: The identity that stands for "nobody we know"; "auto" knows new_whale, unknown and new_individual;
-            "" makes photos without identity unknown individuals; None: there is none.
+        layout: "auto" recognises the layout. Else "table", "folders", "coco", "coco_identities", "humpback",
+            "imet2019", "imaterialist2017", "imaterialist2018", or a layout from another package or script.
+        columns: Column names, for example ``{"identity": "whale", "group": "dup_group"}`` for a table with the columns
+            whale and dup_group. For other columns common names are recognised.
+        questions: Names of the columns that are questions, or a TOML file (``fieldmark.data.questions``). An empty cell
+            means that the photo is not labelled for the question. None: ``questions.toml`` in the folder of the table,
+            if it exists.
+        photos: Folder of the photos. None: the folder of the table and its common sub-folders.
+        unknown: Label of unknown individuals in the table. "auto" recognises new_whale, unknown and new_individual.
+            "" makes photos without identity unknown individuals. None: the table has no such label.
         labelled: False for new photos: labels may be missing.
-        allow_outside: Photos may lie outside of the folder of photos (absolute paths, ``..``, links).
-        check_files: False leaves the disk alone: no file need exist, and links are not looked through.
-        encoding: How a text table is written.
-        separator: What stands between the labels of one cell.
+        allow_outside: Whether photos may be outside of the folder of photos (absolute paths, ``..``, links).
+        check_files: Whether the files must exist. If False, no file is checked and links are not resolved.
+        encoding: Encoding of a text file.
+        separator: Character between the labels of one cell.
 
     Raises:
         DataError: There is nothing to read at ``path``, or an option does not fit it.
     """
-    asked = _asked(questions, Path(path), labelled=labelled)
+    entries = _question_entries(questions, Path(path), labelled=labelled)
     options = Options(
         layout=layout,
         columns=dict(columns or {}),
-        questions=tuple(one.name for one in asked),
-        asked=asked,
+        questions=tuple(one.name for one in entries),
+        question_entries=entries,
         photos=None if photos is None else Path(photos),
         unknown=unknown,
         labelled=labelled,
@@ -127,10 +128,10 @@ def survey(  # noqa: PLR0913 - the reader's options, all by keyword
     return _checked(draft(Path(path), options), options)
 
 
-def _asked(
+def _question_entries(
     questions: Sequence[str | QuestionEntry] | Path | str | None, path: Path, *, labelled: bool
 ) -> tuple[QuestionEntry, ...]:
-    """The questions that are meant."""
+    """The questions of the option ``questions``, or of the TOML file in the folder of the table."""
     if questions is None:
         beside = (path if path.is_dir() else path.parent) / FILE
         return read_questions(beside) if labelled and beside.is_file() else ()
@@ -140,12 +141,12 @@ def _asked(
 
 
 def _checked(made: Draft, options: Options) -> Survey:
-    """The draft's good rows as a collection, with all mistakes."""
+    """The valid rows of the draft as a collection, and all mistakes."""
     if not {"image", "file"} <= set(made.table.columns) or made.table.is_empty():
         fix = "give a table or folder with at least one photo"
-        mistakes = made.mistakes or [Mistake(made.source, None, None, "has no photos", "", fix)]
-        nothing = pl.DataFrame(schema={"image": pl.String, "file": pl.String})
-        collection = Collection.of(nothing, root=made.folders[0] if made.folders else Path(), name=made.name)
+        mistakes = made.mistakes or [Mistake(made.source, None, None, "no photos found", "", fix)]
+        empty = pl.DataFrame(schema={"image": pl.String, "file": pl.String})
+        collection = Collection.of(empty, root=made.folders[0] if made.folders else Path(), name=made.name)
         return Survey(collection, tuple(mistakes), tuple(made.notes))
 
     made, mistakes = check_values(made)
@@ -156,7 +157,7 @@ def _checked(made: Draft, options: Options) -> Survey:
     table = made.table.filter(~pl.col(ROW).is_in(list(bad)) & ~pl.col("image").is_in(_ids_of(made, contradictions)))
     table, unknown = labelled_unknowns(_tidied(table, unknown=options.unknown), options.unknown, usual=made.unknown)
     vocabulary, ambiguous = _vocabulary(table, made, unknown)
-    ambiguous += _unheard(table, made, options)
+    ambiguous += _missing_unknown(table, made, options)
     return Survey(
         Collection(table=table, root=root, vocabulary=vocabulary, name=made.name),
         (*made.mistakes, *mistakes, *contradictions, *lost, *ambiguous),
@@ -165,7 +166,7 @@ def _checked(made: Draft, options: Options) -> Survey:
 
 
 def _tidied(table: pl.DataFrame, *, unknown: str | None) -> pl.DataFrame:
-    """The good rows with our columns first; empty cells of identity and group are missing ones."""
+    """The valid rows, with the columns of a collection first and with null for empty cells of identity and group."""
     for column in {"identity", "group"} & set(table.columns):
         blank = "" if column == "identity" and unknown == "" else None
         is_empty = pl.col(column).is_null() | (pl.col(column) == "")
@@ -176,21 +177,27 @@ def _tidied(table: pl.DataFrame, *, unknown: str | None) -> pl.DataFrame:
 
 
 def _vocabulary(table: pl.DataFrame, made: Draft, unknown: str | None) -> tuple[Vocabulary, list[Mistake]]:
-    """The names that occur, or that the layout lists; two words for the unknown identity are a mistake."""
-    tags, groups, questions = made.tags, made.tag_groups, made.asked or made.questions
+    """The vocabulary of the names that occur or that the layout lists, and mistakes of the names.
+
+    Several labels for unknown individuals are a mistake.
+    """
+    tags, groups, questions = made.tags, made.tag_groups, made.question_entries or made.questions
     try:
         vocabulary = occurring(
             table, unknown=unknown, tags=tags, tag_groups=groups, questions=questions, usual=made.unknown
         )
     except FieldmarkError as error:
-        column = made.theirs.get("identity", "identity") if "unknown identity" in error.problem else None
+        column = made.theirs.get("identity", "identity") if "unknown individuals" in error.problem else None
         mistake = Mistake(made.source, None, column, error.problem, str(error.got), error.fix.rstrip("."))
         return occurring(table, unknown=None, tags=tags, tag_groups=groups, questions=made.questions), [mistake]
     return vocabulary, []
 
 
-def _unheard(table: pl.DataFrame, made: Draft, options: Options) -> list[Mistake]:
-    """A word for unknown individuals that nobody bears, where photos bear another that is usual: their unknown individuals are named."""
+def _missing_unknown(table: pl.DataFrame, made: Draft, options: Options) -> list[Mistake]:
+    """A mistake if no photo has the given label of unknown individuals, but photos have another common one.
+
+    Without this check the unknown individuals would become one known individual.
+    """
     if not options.unknown or options.unknown == "auto" or "identity" not in table.columns:
         return []
     names = table["identity"].drop_nulls().unique().to_list()
@@ -198,11 +205,11 @@ def _unheard(table: pl.DataFrame, made: Draft, options: Options) -> list[Mistake
     if options.unknown in names or not others:
         return []
     column = made.theirs.get("identity", "identity")
-    problem, fix = "no photo bears the word for nobody we know", f"--unknown {shlex.quote(others[0])}"
+    problem, fix = "no photo has the label of unknown individuals", f"use --unknown {shlex.quote(others[0])}"
     return [Mistake(made.source, None, column, problem, f"{options.unknown} (there is {others[0]})", fix)]
 
 
 def _ids_of(made: Draft, mistakes: Sequence[Mistake]) -> list[str]:
-    """The ids in the rows of some mistakes: none of an id's contradicting rows can be trusted."""
+    """The ids in the rows of the mistakes. If rows of an id contradict each other, all of them are left out."""
     rows = [mistake.row for mistake in mistakes]
     return made.table.filter(pl.col(ROW).is_in(rows))["image"].drop_nulls().to_list()

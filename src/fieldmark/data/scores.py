@@ -1,8 +1,8 @@
-"""Scores of photos by networks that have not seen them: the out-of-fold store.
+"""Store of out-of-fold scores: scores of photos from networks that were not trained on them.
 
-What a photo's score is used for (a threshold, a doubtful label, a second level) must come from a network that was
-not trained on that photo. The store therefore takes rows only together with the photos their network was trained on,
-and refuses rows of those. No other door leads in: in-sample scores cannot be read, as they were never there.
+Thresholds, label issues and second-level models need scores from networks that were not trained on the photo. Therefore
+rows are added together with the ids of the training photos of their network. Rows of training photos raise an error.
+So the store never contains in-sample scores.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ VALUES, ROWS, COLUMNS, META = "values.npy", "rows.parquet", "columns.json", "met
 
 
 class OutOfFold:
-    """Writes a store, fold by fold; nothing is there until ``close``.
+    """Writer of a store, fold by fold. The folder appears only after ``close``.
 
-    Use it as a ``with`` block: it closes at the end, and leaves nothing behind where the block fails.
+    Use it in a ``with`` block. The block closes the store at its end, and deletes the unfinished store after an error.
 
     Example:
         >>> with OutOfFold.create(folder, ["W1", "W2"]) as store:  # doctest: +SKIP
@@ -41,11 +41,11 @@ class OutOfFold:
 
     @classmethod
     def create(cls, folder: Path, columns: Sequence[str]) -> OutOfFold:
-        """Begin a store.
+        """Start a new store.
 
         Args:
-            folder: Where; must not exist. What a killed writer left beside it is cleared away.
-            columns: Name of each column, all different.
+            folder: Folder of the store; it must not exist. Temporary files of a killed writer are deleted.
+            columns: Unique name of each column.
 
         Raises:
             RunError: The folder exists or cannot be written.
@@ -55,13 +55,15 @@ class OutOfFold:
         twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
         if isinstance(columns, str) or not names or twice:
             raise DataError(
-                "Columns need names, each a different one.",
+                "columns must be unique names, at least one.",
                 got=several(twice) if twice else repr(columns),
-                fix="pass the label names in their order, as the vocabulary has them.",
+                fix="pass the label names in the order of the vocabulary.",
             )
         if folder.exists():
             raise RunError(
-                "A store is written once.", got=f"{folder} exists", fix="choose another folder or remove this one."
+                f"The folder {folder} exists already.",
+                got=f"{folder} exists",
+                fix="choose another folder, or delete this one.",
             )
         aside = folder.with_name(f".{folder.name}.tmp")
         with disk_errors(folder):
@@ -79,39 +81,39 @@ class OutOfFold:
         fold: int,
         trained_on: Iterable[str],
     ) -> None:
-        """Add photos that one network (or the mean of several) has scored.
+        """Add the scores of one network (or of the mean of several networks).
 
         Args:
             images: Ids of the photos.
-            values: Their scores; -inf is allowed, NaN is not.
-            fold: The fold whose network scored them; -1 for new photos, scored by all networks together.
-            trained_on: Ids of all photos that network was trained on (the union, for several networks).
+            values: Scores of the photos; -inf is allowed, NaN is not.
+            fold: Fold of the network; -1 for new photos, which are scored with the networks of all folds.
+            trained_on: Ids of the training photos of the network (the union, for several networks).
 
         Raises:
-            DataError: A photo is in ``trained_on``, is here already, or occurs twice; a value is NaN; the width is
-                not that of the columns. All mistakes are told at once, and nothing is added.
+            DataError: A photo is in ``trained_on``, is already in the store, or occurs twice; a value is NaN; or the
+                number of columns is wrong. The error lists all mistakes, and nothing is added.
         """
         values = np.asarray(values)
         if isinstance(trained_on, str):
             raise DataError(
-                "trained_on must be the ids of photos.",
+                "trained_on must be a list or set of photo ids.",
                 got=repr(trained_on),
-                fix="pass a list or set of ids, empty for none.",
+                fix="pass a list or set of ids; it may be empty.",
             )
         wanted = (len(images), len(self._columns))
         if isinstance(images, str) or values.shape != wanted:
             raise DataError(
-                "A store needs one row of scores for each photo and one column for each name.",
+                "values must have one row for each photo and one column for each name.",
                 got=f"values {values.shape} for {wanted[0]} photos and {wanted[1]} columns",
-                fix="pass (image, label) scores in the order of images and of the columns given to create().",
+                fix="pass (image, label) scores in the order of images and of the columns of create().",
             )
-        self._refuse(images, values, fold=fold, seen=set(trained_on))
+        self._check(images, values, fold=fold, training=set(trained_on))
         with disk_errors(self._folder):
             self._file.write(np.ascontiguousarray(values, "<f4").tobytes())
         self._fold.update(dict.fromkeys(images, int(fold)))
 
     def close(self) -> None:
-        """Put the whole store in place, in one move.
+        """Finish the store: write its files and rename its folder in one step.
 
         Raises:
             DataError: No photo was added.
@@ -122,9 +124,9 @@ class OutOfFold:
         if not self._fold:
             self._discard()
             raise DataError(
-                "A store needs photos.",
+                "The store contains no photos.",
                 got=f"nothing was added to {self._folder}",
-                fix="add() the scores of each fold first.",
+                fix="add the scores of each fold with add() before close().",
             )
         with disk_errors(self._folder):
             _write_header(self._file, (len(self._fold), len(self._columns)))
@@ -142,7 +144,7 @@ class OutOfFold:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close the store, or clear everything away after an error."""
+        """Close the store, or delete it after an error."""
         if kind is None:
             self.close()
         else:
@@ -152,22 +154,23 @@ class OutOfFold:
         self._file.close()
         shutil.rmtree(self._aside, ignore_errors=True)
 
-    def _refuse(self, images: Sequence[str], values: np.ndarray, *, fold: int, seen: set[str]) -> None:
+    def _check(self, images: Sequence[str], values: np.ndarray, *, fold: int, training: set[str]) -> None:
+        """Raise an error for rows that cannot be added."""
         mistakes: list[str] = []
         fixes: list[str] = []
-        if trained := [image for image in images if image in seen]:
+        if trained := [image for image in images if image in training]:
             mistakes += [f"{image}: the network was trained on it" for image in trained]
-            fixes.append("score training photos with the network of the fold that holds them back")
+            fixes.append("score training photos with the network of the fold that holds them out")
         if there := [image for image in images if image in self._fold]:
-            mistakes += [f"{image}: here already, of fold {self._fold[image]} (now fold {fold})" for image in there]
-            fixes.append("let the folds have no photo in common")
+            mistakes += [f"{image}: already added for fold {self._fold[image]} (now fold {fold})" for image in there]
+            fixes.append("use folds without common photos")
         if len(set(images)) < len(images):
             known: set[str] = set()
             mistakes += [f"{image}: twice in images" for image in images if image in known or known.add(image)]
-            fixes.append("give each photo once")
+            fixes.append("pass each photo once")
         if len(rows := np.flatnonzero(np.isnan(values).any(axis=1))):
             mistakes += [f"{images[row]}: NaN" for row in rows.tolist()]
-            fixes.append("check the network's outputs (NaN comes from its weights or a broken photo)")
+            fixes.append("check the outputs of the network (weights or a broken photo can cause NaN)")
         if mistakes:
             raise DataError(
                 f"{len(mistakes)} row(s) cannot be added to the out-of-fold store.",
@@ -177,9 +180,9 @@ class OutOfFold:
 
 
 class Scores:
-    """Reads a store: scores of photos, each by a network that has not seen it.
+    """Reader of a store: out-of-fold scores of photos.
 
-    The values stay on disk (memory-mapped) until rows are asked for.
+    The values stay on disk (memory-mapped) until rows are read.
     """
 
     def __init__(
@@ -197,15 +200,15 @@ class Scores:
 
     @classmethod
     def open(cls, folder: Path) -> Scores:
-        """The store in ``folder``.
+        """Open the store in ``folder``.
 
         Raises:
-            RunError: It is not there, is another kind of folder, or is damaged.
+            RunError: The store is missing or damaged, or the folder holds something else.
         """
         meta = read_json(folder / META)
         if not isinstance(meta, dict) or meta.get("kind") != "out_of_fold" or meta.get("format") != FORMAT:
             raise RunError(
-                f"{folder} holds no out-of-fold scores that this version reads.",
+                f"The folder {folder} holds no out-of-fold scores that this version can read.",
                 got=json.dumps(meta)[:200],
                 fix="run the stage that writes the scores again.",
             )
@@ -214,7 +217,7 @@ class Scores:
             rows = pl.read_parquet(folder / ROWS)
             values = np.load(folder / VALUES, mmap_mode="r", allow_pickle=False)
             if values.shape != (rows.height, len(columns)) or values.dtype != np.float32:
-                raise ValueError(  # noqa: TRY301 - one way out for every kind of damage
+                raise ValueError(  # noqa: TRY301 - one error for every kind of damage
                     f"values {values.shape} {values.dtype}, rows {rows.height}, columns {len(columns)}"
                 )
             return cls(values, rows["image"].to_list(), columns, rows["fold"].to_numpy())
@@ -225,7 +228,7 @@ class Scores:
 
     @property
     def images(self) -> tuple[str, ...]:
-        """Ids of the photos, in the order they were added."""
+        """Ids of the photos, in the order in which they were added."""
         return self._images
 
     @property
@@ -235,12 +238,12 @@ class Scores:
 
     @property
     def fold(self) -> Int64[np.ndarray, " image"]:
-        """For each of ``images``, the fold whose network scored it; -1 for new photos."""
+        """Fold of the network that scored each photo, in the order of ``images``; -1 for new photos."""
         return self._fold
 
     @property
     def values(self) -> Float32[np.ndarray, "image label"]:
-        """All scores in the order of ``images``: a read-only memory map."""
+        """All scores in the order of ``images``, as a read-only memory map."""
         return self._values
 
     def __len__(self) -> int:
@@ -250,28 +253,28 @@ class Scores:
         return image in self._row
 
     def rows(self, images: Sequence[str]) -> Float32[np.ndarray, "image label"]:
-        """The scores of ``images``, in their order.
+        """The scores of the given photos, in the given order.
 
         Raises:
-            DataError: Some photos have no scores here.
+            DataError: Some photos have no scores in this store.
         """
         if isinstance(images, str):
-            raise DataError("rows() takes several ids.", got=repr(images), fix=f"ask for rows([{images!r}]).")
+            raise DataError("rows() needs a list of ids.", got=repr(images), fix=f"use rows([{images!r}]).")
         missing = [image for image in images if image not in self._row]
         if missing:
             raise DataError(
-                f"{len(missing)} of {len(images)} photos have no scores here.",
+                f"{len(missing)} of {len(images)} photos have no out-of-fold scores.",
                 got=several(missing),
-                fix="only photos that the network has not seen have scores: ask for validation or new photos "
-                "(those in .images), or add folds until each photo is validation once.",
+                fix="use validation or new photos (those in .images), or train more folds, so that each photo is in "
+                "a validation part.",
             )
         return np.asarray(self._values[[self._row[image] for image in images]]).reshape(len(images), len(self._columns))
 
 
 def _write_header(file: BinaryIO, shape: tuple[int, int]) -> None:
-    """The head of an .npy file; it is equally long for any number of rows, so it can be written again at the end.
+    """Write the header of an .npy file. Its length is the same for any number of rows, so it can be rewritten later.
 
-    (numpy leaves room for the first axis to grow.)
+    (numpy reserves space for the length of the first axis.)
     """
     file.seek(0)
     np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})

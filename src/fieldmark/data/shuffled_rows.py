@@ -1,4 +1,4 @@
-"""Dealing from shuffled decks: everything once before anything twice; and spreading things evenly."""
+"""Random rows in which every item comes once before any comes twice, and even distribution of items to folds."""
 
 from __future__ import annotations
 
@@ -7,33 +7,33 @@ from jaxtyping import Int64
 
 
 def dealt(n: int, rows: int, width: int, rng: np.random.Generator) -> Int64[np.ndarray, "row width"]:
-    """Rows of ``width`` numbers below ``n`` from shuffled decks; no number twice in a row where ``n >= width``.
+    """Rows of ``width`` random numbers below ``n``, taken from consecutive permutations.
 
-    A row may take the end of one deck and the beginning of the next; what its first part holds is kept out of the
-    second, at a random later place of the new deck.
+    If ``n >= width``, no row contains a number twice. A row can span the end of one permutation and the start of the
+    next. The numbers of its first part then move to random later places of the next permutation.
     """
-    decks: list[np.ndarray] = []
+    permutations: list[np.ndarray] = []
     for start in range(0, rows * width, n):
-        deck = rng.permutation(n)
+        order = rng.permutation(n)
         begun = start % width
         if begun and n >= width:
-            before = np.concatenate(decks[-2:])[-begun:]
-            is_in_row = np.isin(deck, before)
-            fresh, rest = deck[~is_in_row], deck[is_in_row]
+            before = np.concatenate(permutations[-2:])[-begun:]
+            is_in_row = np.isin(order, before)
+            fresh, rest = order[~is_in_row], order[is_in_row]
             head = width - begun
-            deck = np.concatenate([fresh[:head], rng.permutation(np.concatenate([fresh[head:], rest]))])
-        decks.append(deck)
-    return np.concatenate(decks)[: rows * width].reshape(rows, width)
+            order = np.concatenate([fresh[:head], rng.permutation(np.concatenate([fresh[head:], rest]))])
+        permutations.append(order)
+    return np.concatenate(permutations)[: rows * width].reshape(rows, width)
 
 
 def spread(sizes: Int64[np.ndarray, " group"], n_folds: int, rng: np.random.Generator) -> Int64[np.ndarray, " group"]:
-    """A fold for each thing, folds similar in the sum of sizes: large things first, each to the smallest fold."""
+    """Assign items to folds of similar total size: items in order of falling size, each to the smallest fold."""
     order = rng.permutation(len(sizes))
     order = order[np.argsort(-sizes[order], kind="stable")]
     fold = np.empty(len(sizes), dtype=np.int64)
     filled = np.zeros(n_folds, dtype=np.int64)
-    for thing in order:
+    for item in order:
         smallest = int(filled.argmin())
-        fold[thing] = smallest
-        filled[smallest] += sizes[thing]
+        fold[item] = smallest
+        filled[smallest] += sizes[item]
     return fold

@@ -1,4 +1,4 @@
-"""Settings of folds and samplers (no arrays, no torch): what a plan says about data."""
+"""Settings of folds and samplers in a plan, without arrays and torch."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from fieldmark.core.spec import Count, Fraction, Natural, Spec
 
 
 class PlainFolds(Spec):
-    """K folds at random; a group is never split."""
+    """K random folds. Groups are never split."""
 
     kind: Literal["plain"] = "plain"
     n_folds: Annotated[int, Field(ge=2)] = 5
 
 
 class StratifiedFolds(Spec):
-    """K folds with the share of each class, or of each tag, similar; a group is never split.
+    """K folds with similar shares of each class, or of each tag. Groups are never split.
 
-    ``iterative`` shares out the rarest label first, then the next, and comes nearest to equal shares; ``greedy`` takes
-    the photos in random order, each by its rarest label, as the baseline of iMet 2019 did.
+    ``iterative`` distributes the photos of the rarest label first, then of the next rarest. It comes nearest to equal
+    shares. ``greedy`` distributes the photos in random order, each by its rarest label, as the baseline of iMet 2019.
     """
 
     kind: Literal["stratified"] = "stratified"
@@ -29,9 +29,9 @@ class StratifiedFolds(Spec):
 
 
 class IdentityFolds(Spec):
-    """K true folds over identities' photos; photos of identities with a single photo (group) stay in training.
+    """K folds over the photos of each individual. Individuals with a single photo (group) stay in training.
 
-    Photos of the unknown identity are spread over the folds, so that each fold has unknown individuals to refuse.
+    Photos of unknown individuals are spread over the folds, so each validation part contains some.
     """
 
     kind: Literal["identity"] = "identity"
@@ -39,9 +39,9 @@ class IdentityFolds(Spec):
 
 
 class HumpbackSplit(Spec):
-    """The local validation of the humpback source text: one photo of each of 512 identities and 230 unknowns.
+    """One validation split as in the humpback source text: one photo of each of 512 identities and 230 unknowns.
 
-    Identities with one photo (group) stay in training. Fewer are taken, in proportion, where the collection is smaller.
+    Identities with one photo (group) stay in training. For smaller collections both numbers are reduced in proportion.
     """
 
     kind: Literal["humpback"] = "humpback"
@@ -50,11 +50,12 @@ class HumpbackSplit(Spec):
 
 
 class OpenSetSplit(Spec):
-    """Known individuals and unknown individuals to judge by, for collections with or without photos of nobody we know.
+    """One open-set validation split with known and unknown individuals.
 
-    One photo (group) of each of ``n_known`` identities, and ``n_unknown`` photos or so of unknown individuals: half of those
-    there are at most, then whole identities that training never sees, single photos first, a tenth of all at most.
-    Fewer are taken, in proportion, where the collection is smaller.
+    Validation contains one photo (group) of each of ``n_known`` identities and about ``n_unknown`` photos of unknown
+    individuals. At most half of the unknown individuals in the table are used. If these are too few, whole identities
+    are held out as unknown, those with a single photo first, at most a tenth of all. So the split also works for tables
+    without unknown individuals. For smaller collections both numbers are reduced in proportion.
     """
 
     kind: Literal["open_set"] = "open_set"
@@ -63,14 +64,14 @@ class OpenSetSplit(Spec):
 
 
 class DisjointIdentities(Spec):
-    """K folds of whole identities: nobody of a validation fold is in its training part (open set)."""
+    """K folds of whole identities: no individual is in both the validation and the training part (open set)."""
 
     kind: Literal["disjoint"] = "disjoint"
     n_folds: Annotated[int, Field(ge=2)] = 5
 
 
 class ByDate(Spec):
-    """One fold: the latest share of the photos (whole days) is validation, as new photos come after old ones."""
+    """One split by date: the latest share of the photos (whole days) is validation, as in later use of the model."""
 
     kind: Literal["by_date"] = "by_date"
     share: Fraction = 0.2
@@ -83,17 +84,17 @@ Folds = Annotated[
 
 
 class PlainSampler(Spec):
-    """Every item once an epoch, in a new random order."""
+    """Every item once per epoch, in a new random order."""
 
     kind: Literal["plain"] = "plain"
     multiple: ClassVar[int] = 1
 
 
 class LogWeightSampler(Spec):
-    """Items drawn with replacement, weight = log(1 + N / n_label) over the item's labels.
+    """Items drawn with replacement, with the weight log(1 + N / n_label) of their labels.
 
-    The source text gives the words only ("sampling with logarithmic weights"); ``over`` chooses the reading:
-    the largest or the mean weight of the item's labels.
+    ``over`` selects the largest or the mean weight of the labels of an item. The source text does not define it; it
+    only mentions "sampling with logarithmic weights".
     """
 
     kind: Literal["log_weight"] = "log_weight"
@@ -102,7 +103,7 @@ class LogWeightSampler(Spec):
 
 
 class PkSampler(Spec):
-    """Batches of P identities x K photos, a share of the slots from unknowns."""
+    """Batches of P identities x K photos, with a share of the slots for unknown individuals."""
 
     kind: Literal["pk"] = "pk"
     k: Annotated[int, Field(ge=2)] = 4
@@ -110,38 +111,47 @@ class PkSampler(Spec):
 
     @property
     def multiple(self) -> int:
-        """What a batch is a multiple of."""
+        """Number of which the batch size must be a multiple."""
         return self.k
 
 
 class TupleSampler(Spec):
-    """One item an identity and epoch: anchor, positive, random other identity, random unknown."""
+    """One tuple per identity and epoch: anchor, positive, random other identity, random unknown individual."""
 
     kind: Literal["tuples"] = "tuples"
     multiple: ClassVar[int] = 4
 
 
 class ExactAssignment(Spec):
-    """Opponents by linear assignment over all pairs: the hardest there are. Memory grows with the square of photos."""
+    """Hard negatives by linear assignment over all pairs.
+
+    These are the hardest negatives. Memory grows with the square of the number of photos.
+    """
 
     kind: Literal["exact"] = "exact"
 
 
 class NearestAssignment(Spec):
-    """Opponents by linear assignment among the ``k`` most similar unknown individuals of each photo: quicker, hardly less hard."""
+    """Hard negatives by linear assignment among the ``k`` most similar photos of other individuals.
+
+    It is faster than ``exact``, and the pairs are almost as hard.
+    """
 
     kind: Literal["nearest"] = "nearest"
     k: Count = 32
 
 
 class AssignmentSampler(Spec):
-    """Every photo beside one of its own identity and beside one that is hard to tell from it, in four places in all.
+    """Pairs of each photo with another photo of its identity, and with a similar photo of another identity.
 
-    Photos of identities with two or more photos take part; a batch is a multiple of 4.
+    The similar photo is a hard negative. Every photo occurs four times per epoch: twice as anchor, once as positive and
+    once as hard negative. Photos of identities with two or more photos take part. The batch size must be a multiple
+    of 4.
 
     Attributes:
-        solver: How opponents are found.
-        every_epochs: Look at all photos anew after so many epochs; until then no pair of opponents comes twice.
+        solver: Method that finds the hard negatives.
+        every_epochs: Number of epochs after which the embeddings of all photos are computed again. Until then no pair
+            of hard negatives repeats.
     """
 
     kind: Literal["assignment"] = "assignment"

@@ -1,4 +1,4 @@
-"""Folds that hold the same share of every label, and the figures that say how nearly they do."""
+"""Stratified folds, with the same share of every label in each fold, and measures of the remaining deviation."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from jaxtyping import Bool, Float, Int64
 from fieldmark.core.errors import DataError, ShapeError
 
 Truth: TypeAlias = Bool[np.ndarray, "image label"] | Float[np.ndarray, "image label"]
-"""1 where a photo has a label, else 0."""
+"""Label matrix: 1 if a photo has a label, else 0."""
 
 FEW = 5
-"""Labels with fewer examples are left out of the relative deviation: one photo more or less would be all of it."""
+"""Labels with fewer examples are left out of the relative deviation, because a single photo would dominate it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Deviation:
-    """How far folds are from equal shares; 0 is best everywhere.
+    """Deviation of folds from equal shares of every label. The best value of each number is 0.
 
-    The ideal share of a fold is its label's examples divided by the number of folds, which need not be whole: see
-    ``least_deviation`` for what is possible.
+    The ideal number of examples in a fold is the number of examples of the label divided by the number of folds. It
+    need not be a whole number; ``least_deviation`` computes the possible minimum.
 
     Attributes:
-        mean: Mean distance between a fold's examples of a label and its ideal share, over all labels and folds.
-        worst: The largest of these distances.
-        relative: Mean distance as a part of the ideal share, over labels with five examples or more.
-        empty: How many folds lack a label that has examples enough for all folds, summed over labels.
-        size: The largest distance between a fold's photos and an equal share of all photos.
+        mean: Mean absolute difference between the number of examples and its ideal, over all labels and folds.
+        worst: Largest of these differences.
+        relative: Mean difference relative to the ideal, over labels with five examples or more.
+        empty: Number of pairs of label and fold without an example, for labels with enough examples for all folds.
+        size: Largest difference between the photos of a fold and an equal share of all photos.
     """
 
     mean: float
@@ -41,38 +41,38 @@ class Deviation:
 
 
 def deviation(fold: Int64[np.ndarray, " image"], truth: Truth) -> Deviation:
-    """How far these folds are from equal shares of every label.
+    """Measure how far folds are from equal shares of every label.
 
     Args:
-        fold: Fold of each photo, from 0; photos with -1 are in no fold and are not counted.
-        truth: 1 where a photo has a label, else 0. Labels without examples are not counted.
+        fold: Fold of each photo, from 0; photos with -1 are not counted.
+        truth: Label matrix, 1 if a photo has a label, else 0. Labels without examples are not counted.
 
     Raises:
-        ShapeError: ``truth`` is no matrix with one row a photo.
-        DataError: ``truth`` holds other numbers than 0 and 1, or no photo is in a fold.
+        ShapeError: ``truth`` is not a matrix with one row per photo.
+        DataError: ``truth`` holds numbers other than 0 and 1, or no photo is in a fold.
     """
     rows, labels = positives(truth)
     if len(fold) != len(truth):
         raise ShapeError(
-            "deviation() needs one fold for every row of the truth.",
+            "fold and truth of deviation() differ in length.",
             got=f"{len(fold)} folds, {len(truth)} rows",
-            fix="pass folds and truth of one collection.",
+            fix="pass folds and truth of the same collection.",
         )
     n_folds = int(fold.max(initial=-1)) + 1
     if n_folds < 1:
-        raise DataError("No photo is in a fold.", got="only -1", fix="pass folds that assign() made.")
-    judged = fold[rows] >= 0
-    cell = labels[judged] * n_folds + fold[rows[judged]]
+        raise DataError("No photo is in a fold.", got="only -1", fix="pass folds from assign().")
+    in_fold = fold[rows] >= 0
+    cell = labels[in_fold] * n_folds + fold[rows[in_fold]]
     counts = np.bincount(cell, minlength=truth.shape[1] * n_folds).reshape(-1, n_folds)
     return _figures(counts, np.bincount(fold[fold >= 0], minlength=n_folds))
 
 
 def least_deviation(truth: Truth, n_folds: int) -> Deviation:
-    """What no assignment of single photos to folds can fall below: every label dealt out one by one on its own.
+    """Lower bound of the deviation for single photos, computed for each label independently.
 
     Raises:
-        ShapeError: ``truth`` is no matrix.
-        DataError: ``truth`` holds other numbers than 0 and 1.
+        ShapeError: ``truth`` is not a matrix.
+        DataError: ``truth`` holds numbers other than 0 and 1.
     """
     totals = np.bincount(positives(truth)[1], minlength=truth.shape[1])
     turn = np.arange(n_folds)
@@ -80,7 +80,7 @@ def least_deviation(truth: Truth, n_folds: int) -> Deviation:
 
 
 def _figures(counts: Int64[np.ndarray, "label fold"], sizes: Int64[np.ndarray, " fold"]) -> Deviation:
-    """The figures of a table of examples."""
+    """The deviation for given numbers of examples and photos."""
     counts = counts[counts.any(axis=1)]
     totals = counts.sum(axis=1, keepdims=True)
     ideal = totals / len(sizes)
@@ -98,23 +98,23 @@ def _figures(counts: Int64[np.ndarray, "label fold"], sizes: Int64[np.ndarray, "
 def positives(
     truth: Truth,
 ) -> tuple[Int64[np.ndarray, " pair"], Int64[np.ndarray, " pair"]]:
-    """The pairs of photo and label where ``truth`` is 1, in order of photos; the matrix is not copied.
+    """The pairs of photo and label with a 1 in ``truth``, in the order of photos. The matrix is not copied.
 
     Raises:
-        ShapeError: ``truth`` is no matrix.
-        DataError: It holds something else than 0 and 1.
+        ShapeError: ``truth`` is not a matrix.
+        DataError: ``truth`` holds numbers other than 0 and 1.
     """
     if truth.ndim != 2:
         raise ShapeError(
-            "Truth is a matrix with one row a photo and one column a label.",
+            "truth must be a matrix with one row per photo and one column per label.",
             got=f"shape {truth.shape}",
-            fix="pass the truth of a collection, or classes instead.",
+            fix="pass Collection.truth, or pass classes instead.",
         )
     rows, labels = np.nonzero(truth)
     values = truth[rows, labels]
     if (values != 1).any():
         raise DataError(
-            "Truth says 1 where a photo has a label, else 0.",
+            "truth must hold only 0 and 1.",
             got=f"{(values != 1).sum()} other values, such as {values[values != 1][0]:g}",
             fix="round soft labels first: truth >= 0.5.",
         )
@@ -130,47 +130,47 @@ def stratify(
     method: Literal["iterative", "greedy"],
     rng: np.random.Generator,
 ) -> Int64[np.ndarray, " image"]:
-    """A fold for each photo, so that every fold has the same share of every label; groups stay whole.
+    """Assign photos to folds so that every fold has the same share of every label. Groups are not split.
 
-    Photos without any label count as a label of their own.
+    Photos without labels count as one more label.
 
     Args:
         rows: Photo of each pair of photo and label, each pair once.
         labels: Label of each pair.
-        groups: A number that the photos of a group share; at least ``n_folds`` different ones.
-        n_folds: How many folds.
-        method: ``iterative`` reaches, or nearly reaches, ``least_deviation`` where groups are single photos, and fills
-            every fold; ``greedy`` is the simpler way of the iMet 2019 baseline.
-        rng: Breaks ties.
+        groups: Group number of each photo; there must be at least ``n_folds`` groups.
+        n_folds: Number of folds.
+        method: ``iterative`` reaches or nearly reaches ``least_deviation`` for single photos, and fills every fold.
+            ``greedy`` is the simpler method of the iMet 2019 baseline.
+        rng: Random generator for ties.
 
     Raises:
-        DataError: The greedy way left a fold without photos.
+        DataError: The greedy method left a fold without photos.
     """
-    bare = np.ones(len(groups), dtype=bool)
-    bare[rows] = False
-    of_their_own = np.full(int(bare.sum()), labels.max(initial=-1) + 1, dtype=np.int64)
-    held, unit = _Held.of(
-        np.concatenate([rows, np.flatnonzero(bare)]), np.concatenate([labels, of_their_own]), groups, rng
+    unlabelled = np.ones(len(groups), dtype=bool)
+    unlabelled[rows] = False
+    extra_label = np.full(int(unlabelled.sum()), labels.max(initial=-1) + 1, dtype=np.int64)
+    units, unit = _Units.of(
+        np.concatenate([rows, np.flatnonzero(unlabelled)]), np.concatenate([labels, extra_label]), groups, rng
     )
-    dealer = _Dealer(held, n_folds, rng)
+    builder = _FoldBuilder(units, n_folds, rng)
     if method == "iterative":
-        _iterative(held, dealer)
+        _iterative(units, builder)
     else:
-        _greedy(held, dealer)
-    return np.array(dealer.fold, dtype=np.int64)[unit]
+        _greedy(units, builder)
+    return np.array(builder.fold, dtype=np.int64)[unit]
 
 
 @dataclass(frozen=True, slots=True)
-class _Held:
-    """What each unit (a group of photos that stays together) holds: one entry for every unit and label of it.
+class _Units:
+    """The labels of units (groups of photos that stay together), with one entry per unit and label.
 
-    Units and labels are numbered at random, so that the first of several equals is a random one.
+    Units and labels are numbered at random, so the first of several equal ones is a random one.
 
     Attributes:
         unit: Unit of each entry, ascending.
         label: Label of each entry.
-        count: Photos of the unit that have the label.
-        size: Photos of each unit.
+        count: Number of photos of the unit with the label, for each entry.
+        size: Number of photos of each unit.
     """
 
     unit: Int64[np.ndarray, " entry"]
@@ -186,7 +186,7 @@ class _Held:
         groups: Int64[np.ndarray, " image"],
         rng: np.random.Generator,
     ) -> tuple[Self, Int64[np.ndarray, " image"]]:
-        """What the units hold, and the unit of each photo."""
+        """Create the units, and return them with the unit of each photo."""
         group_names, unit = np.unique(groups, return_inverse=True)
         label_names, label = np.unique(labels, return_inverse=True)
         unit = rng.permutation(len(group_names))[unit]
@@ -195,31 +195,31 @@ class _Held:
         return cls(*np.divmod(entries, len(label_names)), count, np.bincount(unit)), unit
 
 
-class _Dealer:
-    """Folds in the making: puts one unit after another where its labels are wanted most.
+class _FoldBuilder:
+    """Unfinished folds: it places one unit after another into the fold that lacks its labels most.
 
-    Plain lists: the order of units matters, so nothing can be done at once, and lists are quicker than arrays for
-    one number at a time (the 109,237 photos of iMet 2019 take about a second).
+    The data are plain lists. Units are placed one by one, because their order matters, and lists are faster than arrays
+    for single numbers (the 109,237 photos of iMet 2019 take about a second).
     """
 
-    def __init__(self, held: _Held, n_folds: int, rng: np.random.Generator) -> None:
-        totals = np.bincount(held.label, weights=held.count)
-        self.fold = [-1] * len(held.size)
-        self._label = held.label.tolist()
-        self._count = held.count.tolist()
-        self._weight = (held.count / totals[held.label]).tolist()
-        self._start = np.searchsorted(held.unit, np.arange(len(held.size) + 1)).tolist()
-        self._size = held.size.tolist()
-        self._weight_of_size = (held.size / held.size.sum()).tolist()
-        self._chance = rng.random(len(held.size)).tolist()
+    def __init__(self, units: _Units, n_folds: int, rng: np.random.Generator) -> None:
+        totals = np.bincount(units.label, weights=units.count)
+        self.fold = [-1] * len(units.size)
+        self._label = units.label.tolist()
+        self._count = units.count.tolist()
+        self._weight = (units.count / totals[units.label]).tolist()
+        self._start = np.searchsorted(units.unit, np.arange(len(units.size) + 1)).tolist()
+        self._size = units.size.tolist()
+        self._weight_of_size = (units.size / units.size.sum()).tolist()
+        self._chance = rng.random(len(units.size)).tolist()
         self._has = [[0] * n_folds for _ in totals]
         self.photos = [0] * n_folds
 
     def place(self, unit: int, label: int, *, by_shares: bool) -> list[int]:
         """Put a unit into the fold with the fewest photos of ``label``, and return all labels of the unit.
 
-        Ties go to chance; with ``by_shares`` first to the fold that would profit most: the one with the smallest
-        shares of all the unit's labels and of all photos, added up.
+        Ties are broken at random. With ``by_shares`` they are first broken by the smallest sum of shares: the shares
+        of all labels of the unit and of all photos in the fold.
         """
         entries = slice(self._start[unit], self._start[unit + 1])
         labels = self._label[entries]
@@ -246,52 +246,51 @@ class _Dealer:
         return labels
 
 
-def _iterative(held: _Held, dealer: _Dealer) -> None:
-    """Deal out all units of the label that the fewest waiting units have, then of the next such label, and so on.
+def _iterative(units: _Units, builder: _FoldBuilder) -> None:
+    """Place all units of the label with the fewest remaining units, then of the next such label, and so on.
 
-    A rare label that shares its photos with common ones has no second chance, so it chooses first; common labels
-    have photos enough to fill the holes. Within a label the units with most photos of it go first. The tie-break by
-    shares is what brings common labels home: without it, by the time they are dealt out most of their photos have
-    been placed by rarer labels, at random.
+    The photos of a rare label also have common labels, so the rare label is placed first. Common labels have enough
+    photos left to balance the folds. Within a label, units with the most photos of the label come first. The tie-break
+    by shares balances the common labels. Without it most of their photos are placed at random by rarer labels.
 
     **Source:** Sechidis, Tsoumakas, Vlahavas 2011, "On the stratification of multi-label data", algorithm 1. Ours:
-    groups in the place of examples, and ties by shares of all labels instead of by the number of photos alone.
+    groups instead of examples, and ties by shares of all labels instead of the number of photos alone.
     """
-    of_label = np.lexsort((-held.size[held.unit], -held.count, held.label))
-    units = held.unit[of_label]
-    waiting = np.bincount(held.label)
+    of_label = np.lexsort((-units.size[units.unit], -units.count, units.label))
+    ordered = units.unit[of_label]
+    waiting = np.bincount(units.label)
     start = np.concatenate([[0], np.cumsum(waiting)])
-    is_waiting = np.ones(len(held.size), dtype=bool)
-    done = len(held.size) + 1  # more than any label has units
+    is_waiting = np.ones(len(units.size), dtype=bool)
+    done = len(units.size) + 1  # larger than the number of units of any label
     while waiting[label := int(waiting.argmin())] < done:
-        now = units[start[label] : start[label + 1]]
+        now = ordered[start[label] : start[label + 1]]
         now = now[is_waiting[now]]
         is_waiting[now] = False
         placed: list[int] = []
         for unit in now.tolist():
-            placed += dealer.place(unit, label, by_shares=True)
+            placed += builder.place(unit, label, by_shares=True)
         np.subtract.at(waiting, placed, 1)
         waiting[waiting == 0] = done
 
 
-def _greedy(held: _Held, dealer: _Dealer) -> None:
-    """In random order, each unit goes by its rarest label to the fold with the fewest photos of it; ties to chance.
+def _greedy(units: _Units, builder: _FoldBuilder) -> None:
+    """Place units in random order, each into the fold with the fewest photos of its rarest label; ties at random.
 
-    **Source:** K. Lopuhin's baseline for iMet 2019; groups in the place of photos are ours.
+    **Source:** K. Lopuhin's baseline for iMet 2019; groups instead of photos are ours.
 
     Raises:
-        DataError: A fold got nothing.
+        DataError: A fold has no photos.
     """
-    totals = np.bincount(held.label, weights=held.count)
-    rarest_first = np.lexsort((totals[held.label], held.unit))
-    rarest = held.label[rarest_first[np.searchsorted(held.unit, np.arange(len(held.size)))]]
+    totals = np.bincount(units.label, weights=units.count)
+    rarest_first = np.lexsort((totals[units.label], units.unit))
+    rarest = units.label[rarest_first[np.searchsorted(units.unit, np.arange(len(units.size)))]]
     for unit, label in enumerate(rarest.tolist()):
-        dealer.place(unit, label, by_shares=False)
-    empty = [fold for fold, photos in enumerate(dealer.photos) if not photos]
+        builder.place(unit, label, by_shares=False)
+    empty = [fold for fold, photos in enumerate(builder.photos) if not photos]
     if empty:
         raise DataError(
             "The greedy split left folds without photos.",
-            got=f"fold {', '.join(map(str, empty))} of {len(dealer.photos)}, {len(held.size)} groups of photos",
+            got=f"fold {', '.join(map(str, empty))} of {len(builder.photos)}, {len(units.size)} groups of photos",
             fix="use method='iterative', which fills every fold.",
         )
 

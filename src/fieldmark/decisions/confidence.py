@@ -98,7 +98,7 @@ def confidence_model(
         truth: The class of each query, -1 for unknown individuals.
         by: The form of the curve. The default is the logistic curve: it needs few queries and also uses the margin over
             the second score. It was measured on 789 real whale photos with three recipes, cross-fitted. It separated
-            correct from wrong names better than the isotonic curve (AUC 0.73 to 0.89 against 0.65 to 0.85) and was as
+            correct from false names better than the isotonic curve (AUC 0.73 to 0.89 against 0.65 to 0.85) and was as
             well calibrated (``benchmarks/calibration.py``).
 
     Raises:

@@ -27,7 +27,7 @@ class UnknownThreshold(Spec):
         false_match_rate: FPIR: share of unknown individuals answered with a name first.
         false_match_bound: One-sided upper confidence bound of the FPIR on new photos, at 95 % or at the budget's
             confidence.
-        turned_away: FNIR: share of known individuals answered as unknown first.
+        false_rejection_rate: Share of known individuals answered as unknown first.
     """
 
     at: float
@@ -38,7 +38,7 @@ class UnknownThreshold(Spec):
     share_unknown: float
     false_match_rate: float | None = None
     false_match_bound: float | None = None
-    turned_away: float | None = None
+    false_rejection_rate: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class ThresholdCurve:
         map_at_k: MAP@k: mean average precision over the first ``k`` answers.
         share_unknown: Share of the queries whose first answer is "unknown individual".
         false_match_rate: FPIR: share of unknown individuals answered with a name first.
-        turned_away: FNIR: share of known individuals answered as unknown first.
+        false_rejection_rate: Share of known individuals answered as unknown first.
     """
 
     at: Float64[np.ndarray, " at"]
@@ -59,7 +59,7 @@ class ThresholdCurve:
     map_at_k: Float64[np.ndarray, " at"]
     share_unknown: Float64[np.ndarray, " at"]
     false_match_rate: Float64[np.ndarray, " at"]
-    turned_away: Float64[np.ndarray, " at"]
+    false_rejection_rate: Float64[np.ndarray, " at"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +169,7 @@ def curve(
         map_at_k=values[np.searchsorted(bounds, at, side="right")],
         share_unknown=_share_at_most(queries.first, at),
         false_match_rate=1 - _share_at_most(queries.first[unknown], at),
-        turned_away=_share_at_most(queries.first[~unknown], at),
+        false_rejection_rate=_share_at_most(queries.first[~unknown], at),
     )
 
 
@@ -342,5 +342,5 @@ def _measured(at: float, queries: _Queries, *, confidence: float) -> UnknownThre
         share_unknown=share_unknown,
         false_match_rate=n_false / n_unknown if n_unknown else None,
         false_match_bound=upper_bound(n_false, n_unknown, confidence=confidence) if n_unknown else None,
-        turned_away=float((unknown_first & ~queries.unknown).sum() / n_known) if n_known else None,
+        false_rejection_rate=float((unknown_first & ~queries.unknown).sum() / n_known) if n_known else None,
     )

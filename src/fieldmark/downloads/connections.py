@@ -33,7 +33,7 @@ DNS_CACHE_S, IDLE_S = 60, 10.0
 CHECK_EVERY_S = 0.25
 """Seconds between searches for silent connections. One timer for all saves CPU time."""
 LATE_S, GRACE_S = 0.25, 0.5
-"""If a deadline fires more than ``LATE_S`` late, the event loop was blocked. Waiting data is then read for ``GRACE_S``."""
+"""A deadline more than ``LATE_S`` late means that the event loop was blocked; waiting data is read for ``GRACE_S``."""
 
 
 class Connection(ResponseHandler):
@@ -100,7 +100,7 @@ class Connection(ResponseHandler):
         if not data or not self._is_requested:  # the parser continues after a pause, or no parser is set yet
             super().data_received(data)
             return
-        if self.is_idle:  # nobody asked for these bytes: they must not become the next answer
+        if self.is_idle:  # no request was sent: these bytes must not become the next response
             self.close()
             return
         at = self._read_head(data) if self.body is None else 0

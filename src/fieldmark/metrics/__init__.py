@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from fieldmark.metrics.intervals import Interval, grouped_share_interval, interval, share_interval
     from fieldmark.metrics.labels import f_beta, f_beta_per_image
     from fieldmark.metrics.open_set import (
+        false_discovery_rate,
         false_match_rate,
         false_rejection_rate,
         roc_auc,
-        wrong_name_rate,
     )
     from fieldmark.metrics.questions import QuestionError, error_per_question
     from fieldmark.metrics.ranking import average_precision, map_at_k, missed_identification_rate, top_k
@@ -29,6 +29,7 @@ __all__ = [
     "error_per_question",
     "f_beta",
     "f_beta_per_image",
+    "false_discovery_rate",
     "false_match_rate",
     "false_rejection_rate",
     "grouped_share_interval",
@@ -39,7 +40,6 @@ __all__ = [
     "roc_auc",
     "share_interval",
     "top_k",
-    "wrong_name_rate",
 ]
 __getattr__, __dir__ = exports(
     __name__,
@@ -62,6 +62,6 @@ __getattr__, __dir__ = exports(
         "roc_auc": "fieldmark.metrics.open_set",
         "share_interval": "fieldmark.metrics.intervals",
         "top_k": "fieldmark.metrics.ranking",
-        "wrong_name_rate": "fieldmark.metrics.open_set",
+        "false_discovery_rate": "fieldmark.metrics.open_set",
     },
 )

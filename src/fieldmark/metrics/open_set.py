@@ -13,7 +13,7 @@ UNKNOWN = -1
 def false_match_rate(answer: Int[np.ndarray, " query"], truth: Int[np.ndarray, " query"]) -> float:
     """FPIR (false positive identification rate): share of unknown individuals answered with a name.
 
-    Biometrics also calls it the false-match rate of identification (ISO/IEC 19795-1).
+    The name FPIR comes from biometrics (ISO/IEC 19795-1). The pages of fieldmark call it the false-match rate.
 
     Args:
         answer: First answer to each query, -1 for unknown.
@@ -43,7 +43,7 @@ def false_match_rate(answer: Int[np.ndarray, " query"], truth: Int[np.ndarray, "
 def false_rejection_rate(answer: Int[np.ndarray, " query"], truth: Int[np.ndarray, " query"]) -> float:
     """False rejection rate: share of known individuals answered as unknown.
 
-    It counts only rejections. ``missed_identification_rate`` (FNIR) also counts wrong names. ``false_match_rate``
+    It counts only rejections. ``missed_identification_rate`` (FNIR) also counts false names. ``false_match_rate``
     (FPIR) is the rate for unknown individuals.
 
     Args:
@@ -67,8 +67,8 @@ def false_rejection_rate(answer: Int[np.ndarray, " query"], truth: Int[np.ndarra
     return float(1 - named[known].mean())
 
 
-def wrong_name_rate(answer: Int[np.ndarray, " query"], truth: Int[np.ndarray, " query"]) -> float:
-    """Share of wrong names among all answers that are a name.
+def false_discovery_rate(answer: Int[np.ndarray, " query"], truth: Int[np.ndarray, " query"]) -> float:
+    """False discovery rate: share of names that are wrong, among all answers that are a name.
 
     A name is wrong if the photo shows an unknown individual or another known one. This is the error rate in a list of
     identified photos. It is 0 if no answer is a name.

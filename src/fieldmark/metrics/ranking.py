@@ -66,7 +66,8 @@ def missed_identification_rate(
     """FNIR (false negative identification rate): share of known individuals not found in the first ``k`` answers.
 
     An identity counts as found only if it ranks before -1 (unknown), because -1 marks the place of the threshold. The
-    definition follows ISO/IEC 19795-1. ``false_match_rate`` (FPIR) is the rate for unknown individuals.
+    definition follows ISO/IEC 19795-1. TPIR (true positive identification rate) is 1 - FNIR. ``false_match_rate``
+    (FPIR) is the rate for unknown individuals.
 
     Args:
         ranked: Answers to each query, best first, -1 for unknown; see ``map_at_k``.

@@ -288,7 +288,7 @@ def _name_hints(photos: Collection) -> tuple[NameHint, ...]:
             one.second,
             f"{one.n_first:,} and {one.n_second:,}; {one.expected:.0f} photos with both expected by chance",
         )
-        for one in graph.apart[:N_HINTS]
+        for one in graph.exclusive[:N_HINTS]
     ]
     return tuple(hints)
 

@@ -29,7 +29,7 @@ class OddName:
     @property
     def relation(self) -> str:
         """Relation between the two names, in words."""
-        return "looks like no name" if self.other is None else "is written nearly as"
+        return "looks like no name" if self.other is None else "has nearly the same spelling as"
 
 
 def odd_names(n_photos: Mapping[str, int]) -> list[OddName]:

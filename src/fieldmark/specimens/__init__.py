@@ -1,1 +1,1 @@
-"""Collections drawn by code, for the demo, tests and scale: a module a subject (flukes, museum objects), one canvas."""
+"""Synthetic collections for the demo, tests and benchmarks: whale flukes, museum objects and garments."""

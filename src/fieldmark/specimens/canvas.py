@@ -1,7 +1,7 @@
-"""What every drawn subject shares: smooth polygons and strokes, textures of chance, look-ups, a camera's faults.
+"""Drawing functions for all subjects: anti-aliased polygons and strokes, noise textures, interpolation, camera effects.
 
-Textures are square tiles that repeat without a seam. They are made once a process, from their own names and numbers
-alone, and a drawing takes its piece at a place of its own: so a picture costs look-ups, not random numbers.
+Textures are square tiles that repeat without a seam. Each tile depends only on its name and parameters and is created
+once per process. A drawing reads a tile at its own position, which is faster than new random numbers.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from PIL import Image, ImageDraw, ImageFilter
 from fieldmark.core import seeds
 
 TILE_PX = 1024
-"""Side of every texture; a power of two, so that repeating it is a bit mask."""
+"""Side of every texture in pixels; a power of two, so that wrapping is a bit mask."""
 
 Plane = Float32[np.ndarray, "height width"]
 Light = Float32[np.ndarray, "3 height width"]
-"""Red, green and blue: 0 is black, 1 is white, more is burnt out. Kept plane by plane, as numpy is quickest so."""
+"""Red, green and blue: 0 is black, 1 is white, larger values are overexposed. Channels come first for speed."""
 Picture = UInt8[np.ndarray, "height width 3"]
 Stroke = tuple[Num[np.ndarray, "point 2"], float]
-"""A line on the canvas: its (x, y) points and its width, in pixels."""
+"""A line: its (x, y) points and its width, in pixels."""
 
 
 def fill_polygon(polygon: Num[np.ndarray, "point 2"], *, size_px: tuple[int, int], finer: int = 3) -> Plane:
-    """How much of each pixel lies inside a polygon, 0 to 1: a silhouette without stairs.
+    """Return the share of each pixel inside a polygon, 0 to 1: an anti-aliased silhouette.
 
-    Corners (x, y) are in pixels; the centre of the top left pixel is (0.5, 0.5). The polygon is filled ``finer`` times
-    larger in each direction, then averaged down.
+    Corners (x, y) are in pixels; the centre of the top left pixel is (0.5, 0.5). The polygon is drawn ``finer`` times
+    larger in each direction and then averaged.
     """
     large = Image.new("L", (size_px[0] * finer, size_px[1] * finer))
     ImageDraw.Draw(large).polygon((polygon * finer).ravel().tolist(), fill=255)
@@ -38,9 +38,9 @@ def fill_polygon(polygon: Num[np.ndarray, "point 2"], *, size_px: tuple[int, int
 
 
 def strokes(lines: Sequence[Stroke], *, size_px: tuple[int, int], finer: int = 2) -> Plane:
-    """How much of each pixel is covered by any of the lines, 0 to 1.
+    """Return the share of each pixel covered by any of the lines, 0 to 1.
 
-    A line thinner than the fine grid (see ``fill``) is drawn fainter, not thicker, so that a hair stays a hair.
+    A line thinner than a pixel of the ``finer`` grid is drawn fainter instead of thicker.
     """
     large = Image.new("L", (size_px[0] * finer, size_px[1] * finer))
     draw = ImageDraw.Draw(large)
@@ -54,18 +54,18 @@ def strokes(lines: Sequence[Stroke], *, size_px: tuple[int, int], finer: int = 2
 def tile(
     name: str, *, roughness: float, stretch: float = 1.0, widest: float = 0.25
 ) -> Float32[np.ndarray, "side side"]:
-    """A square of cloudy noise that repeats without a seam: mean 0, deviation 1.
+    """Return a square noise texture that repeats without a seam, with mean 0 and standard deviation 1.
 
-    It is made of waves of chance direction and phase; the longer a wave, the stronger.
+    The noise is a sum of waves with random direction and phase. Longer waves are stronger.
 
     Args:
-        name: Another name, another noise.
-        roughness: Fall of strength with frequency: 0 is grain, 1 is rough rock, 2 is soft cloud.
-        stretch: How many times longer than high the spots are.
-        widest: Longest wave, as a share of the tile. Smaller values give spots of more even size.
+        name: Name of the texture, which seeds the noise.
+        roughness: Decrease of strength with frequency: 0 is grain, 1 is rough rock, 2 is soft cloud.
+        stretch: Ratio of width to height of the spots.
+        widest: Longest wave, as a share of the tile. Smaller values give spots of more similar size.
 
     Returns:
-        The tile, read-only, as the same array is handed to every caller.
+        The tile. It is read-only, because all callers share the same array.
 
     Source:
         Spectral synthesis of 1/f noise (Saupe, in *The Science of Fractal Images*, 1988, chapter 2).
@@ -85,7 +85,7 @@ def tile(
 def patch(
     texture: Float32[np.ndarray, "side side"], down: Num[np.ndarray, " height"], across: Num[np.ndarray, " width"]
 ) -> Plane:
-    """The piece of a repeating tile at these rows and columns (in texels, any sign and size)."""
+    """Return the part of a repeating tile at these rows and columns, in texels of any sign and size."""
     mask = len(texture) - 1
     return texture[down.astype(np.int64) & mask][:, across.astype(np.int64) & mask]
 
@@ -93,9 +93,9 @@ def patch(
 def texture_values(
     texture: Float32[np.ndarray, "channel rows columns"], x: Plane, y: Plane
 ) -> Float32[np.ndarray, "channel height width"]:
-    """Values of a texture between its texels (bilinear); places outside take the nearest border texel.
+    """Interpolate a texture bilinearly; positions outside get the nearest border texel.
 
-    ``x`` and ``y`` are the column and row to read for each pixel, in texels; the centre of the first one is 0.
+    ``x`` and ``y`` are the column and row to read for each pixel, in texels; the centre of the first texel is 0.
     """
     columns, rows = texture.shape[2], texture.shape[1]
     x = np.clip(x, 0, columns - 1.001)
@@ -114,22 +114,20 @@ def texture_values(
 
 
 def soft_step(values: Float32[np.ndarray, "*shape"], low: float, high: float) -> Float32[np.ndarray, "*shape"]:
-    """From 0 at ``low`` to 1 at ``high``, soft at both ends (``3 t^2 - 2 t^3``)."""
+    """Return a smooth step from 0 at ``low`` to 1 at ``high`` (``3 t^2 - 2 t^3``)."""
     t = np.clip((values - low) / (high - low), 0, 1)
     return t * t * (3 - 2 * t)
 
 
 def photograph(light: Light, *, blur_px: float, grain: float, grey: bool, place: tuple[int, int]) -> Picture:
-    """What a camera makes of the light that falls into it: out of focus, grainy, perhaps without colour, 8 bits.
-
-    Light is kept plane by plane until here, as numpy is quickest along long rows.
+    """Convert light to an 8-bit picture with the blur and noise of a camera, in colour or grey.
 
     Args:
-        light: Red, green and blue; 0 is black, 1 is white, more is burnt out.
-        blur_px: Deviation of the blur, pixels; below 0.2 none.
-        grain: Deviation of the sensor noise, in units of ``light``.
-        grey: Drop the colour.
-        place: Row and column of the noise tile where this photo's grain begins.
+        light: Red, green and blue; 0 is black, 1 is white, larger values are overexposed.
+        blur_px: Standard deviation of the blur in pixels; values below 0.2 give no blur.
+        grain: Standard deviation of the sensor noise, in units of ``light``.
+        grey: Whether to remove the colour.
+        place: Row and column in the noise tile of the first pixel.
 
     Returns:
         Red, green and blue, 0 to 255.

@@ -1,16 +1,16 @@
-"""Whole collections of drawn photographs, laid out as the Humpback Whale Identification contest laid out its own.
+"""Create synthetic collections of whale flukes, in the folder layout of the Humpback Whale Identification contest.
 
 ```
 train/xxxxxxxx.jpg   test/xxxxxxxx.jpg
-train.csv              Image,Id; unknown individuals are `new_whale`; broken files are listed like any other
-sample_submission.csv  Image,Id; five guesses, the same for every test photo
-test_truth.csv         Image,Id; the answers
-flaws.csv              Image,Flaw,Of; which photos are copies (and of which), which are broken
-README.txt             how it was drawn
+train.csv              Image,Id; unknown individuals are `new_whale`; broken files are included
+sample_submission.csv  Image,Id; five names, the same for every test photo
+test_truth.csv         Image,Id; the true identities
+flaws.csv              Image,Flaw,Of; copies with their originals, and broken files
+README.txt             settings of the collection
 ```
 
-A photo is a function of the seed and its number, and its name a one-to-one scramble of the number: nothing has to be
-remembered while drawing, so a million photos need no more memory than the table of who is on them.
+A photo depends only on the seed and its number, and its file name is a one-to-one scramble of the number. Drawing keeps
+no state, so a million photos need only the memory of the table of their identities.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from PIL import Image
 
 from fieldmark.core import seeds
 from fieldmark.core.progress import QUIET, Progress
-from fieldmark.specimens.files import NAME_BITS, Drawn, DrawnPhotos, jpeg, refuse, scramble, write_csv
+from fieldmark.specimens.files import NAME_BITS, Drawn, DrawnPhotos, check_arguments, jpeg, scramble, write_csv
 from fieldmark.specimens.flukes import Fluke, View, draw_fluke
 
 UNKNOWN_INDIVIDUAL = "new_whale"
@@ -34,7 +34,7 @@ CONTEST_COUNTS = (
     (24, 7), (25, 2), (27, 1), (29, 2), (30, 3), (31, 3), (32, 1), (33, 1), (34, 2), (35, 1), (36, 1), (37, 3), (40, 3),
     (45, 2), (47, 1), (48, 1), (49, 1), (50, 1), (51, 1), (54, 1), (57, 1), (61, 1), (62, 1), (65, 1), (73, 1),
 )  # fmt: skip
-"""How many whales of the 2018/19 contest have how many training photos: (photos, whales), 5,004 whales in all."""
+"""Training photos per whale in the 2018/19 contest: (photos, number of whales with that count), 5,004 whales in all."""
 IDENTITY_BITS = 28
 
 
@@ -53,39 +53,39 @@ def draw_flukes(  # noqa: PLR0913 - each is a property of the collection, and al
     n_workers: int = 1,
     progress: Progress = QUIET,
 ) -> Drawn:
-    """Draw a collection of whales' tails into an empty folder.
+    """Create a synthetic collection of whale flukes in an empty folder.
 
-    The same arguments give the same bytes, whatever the number of workers.
+    The same arguments give the same bytes, for any number of workers.
 
     Args:
-        folder: Where to; made if absent, refused if not empty.
-        n_identities: Known whales.
-        photos_per_identity: Training photos of each; None follows the contest, where 41 % of the whales have one
+        folder: Folder to write to; created if it does not exist, rejected if it is not empty.
+        n_identities: Number of known whales.
+        photos_per_identity: Training photos per whale; None follows the contest, where 41 % of the whales have one
             photo, 26 % two, and one has 73.
-        n_unknown: Training photos of further whales, one each, listed as ``new_whale``.
-        n_test: Test photos.
-        share_unknown_test: Share of them that shows yet other whales, 0 to 1; the others show a known whale, each
-            whale equally often in the mean.
-        n_near_duplicates: Smaller and newly compressed copies of training photos, with the same identity.
-        n_broken: Files that are cut off half way, listed in ``train.csv`` under a known whale.
-        size_px: Width and height of a photo; twice as wide as high suits a tail.
-        seed: Another seed, another ocean.
-        n_workers: Threads that draw.
-        progress: Where to tell how far it is.
+        n_unknown: Number of training photos of unknown whales, one each, labelled ``new_whale``.
+        n_test: Number of test photos.
+        share_unknown_test: Share of the test photos with further unknown whales, 0 to 1. The others show known whales,
+            each whale equally often on average.
+        n_near_duplicates: Number of smaller, recompressed copies of training photos, with the same identity.
+        n_broken: Number of truncated files, listed in ``train.csv`` with the name of a known whale.
+        size_px: Width and height of a photo; use twice the height as width.
+        seed: Random seed.
+        n_workers: Number of drawing threads.
+        progress: Receives the number of finished photos.
 
     Returns:
-        The folder, the number of image files, and the table of the test answers.
+        The folder, the number of image files, and the table with the true identities of the test photos.
 
     Raises:
-        PlanError: Numbers that cannot be drawn; all are told at once.
-        DataError: The folder holds something already.
+        PlanError: Numbers are out of range; all are listed.
+        DataError: The folder is not empty.
 
     Source:
-        Ours; layout and counts after Kaggle's humpback-whale-identification (2018/19).
+        Ours; layout and counts follow Kaggle's humpback-whale-identification (2018/19).
     """
     folder = Path(folder)
     least, most = (1, 73) if photos_per_identity is None else (photos_per_identity, photos_per_identity)
-    refuse(
+    check_arguments(
         {
             "n_identities": (n_identities, 1, 1 << IDENTITY_BITS),
             "photos_per_identity": (least, 1, 1 << 20),
@@ -103,7 +103,7 @@ def draw_flukes(  # noqa: PLR0913 - each is a property of the collection, and al
     )
     counts = _photo_counts(n_identities, photos_per_identity, seed=seed)
     n_new = round(n_test * share_unknown_test)
-    photos, individual = _who(
+    photos, individual = _assign_individuals(
         counts, n_unknown, n_known=n_test - n_new, n_new=n_new, flaws=(n_near_duplicates, n_broken), seed=seed
     )
 
@@ -121,18 +121,18 @@ def draw_flukes(  # noqa: PLR0913 - each is a property of the collection, and al
     return drawn
 
 
-README = """{n} pictures of whales' tails, drawn by fieldmark.specimens: no whale has been photographed for them.
+README = """{n} synthetic pictures of whale flukes, drawn by fieldmark.specimens. They show no real whales.
 {arguments}
 
-train.csv              Image,Id of the pictures in train/; `new_whale` is a whale that nobody has named
-sample_submission.csv  Image,Id with five guesses for each picture in test/
-test_truth.csv         Image,Id: the answers
-flaws.csv              Image,Flaw,Of: smaller copies of training pictures, and files that are cut off
+train.csv              Image,Id of the pictures in train/; `new_whale` marks unknown individuals
+sample_submission.csv  Image,Id with five names for each picture in test/
+test_truth.csv         Image,Id: the true identities
+flaws.csv              Image,Flaw,Of: smaller copies of training pictures, and truncated files
 """
 
 
 def _photo_counts(n_identities: int, each: int | None, *, seed: int) -> Int64[np.ndarray, " identity"]:
-    """Training photos of each identity: ``each``, or the contest's law at evenly spaced quantiles, in chance order."""
+    """Return the training photos per identity: ``each``, or quantiles of the contest's distribution in random order."""
     if each is not None:
         return np.full(n_identities, each, dtype=np.int64)
     photos, whales = np.array(CONTEST_COUNTS).T
@@ -141,7 +141,7 @@ def _photo_counts(n_identities: int, each: int | None, *, seed: int) -> Int64[np
     return seeds.generator(seed, "counts").permutation(photos[rank].astype(np.int64))
 
 
-def _who(
+def _assign_individuals(
     counts: Int64[np.ndarray, " identity"],
     n_unknown: int,
     *,
@@ -150,9 +150,9 @@ def _who(
     flaws: tuple[int, int],
     seed: int,
 ) -> tuple[DrawnPhotos, Int64[np.ndarray, " photo"]]:
-    """Decide who is on which photo; individuals from ``len(counts)`` on are unknown.
+    """Assign an individual to each photo; individuals from number ``len(counts)`` on are unknown.
 
-    ``flaws`` are the numbers of copies and of broken files.
+    ``flaws`` holds the number of copies and the number of broken files.
     """
     chance = seeds.generator(seed, "who")
     n_identities = len(counts)
@@ -167,14 +167,15 @@ def _who(
 def _write_tables(
     folder: Path, photos: DrawnPhotos, individual: Int64[np.ndarray, " photo"], counts: Int64[np.ndarray, " identity"]
 ) -> None:
-    """Write the four tables, each in the order of the photos' names."""
+    """Write the four tables, each sorted by photo name."""
     names = scramble(np.arange(len(counts)), key=seeds.hash_seed(photos.seed, "identities"), n_bits=IDENTITY_BITS)
     ids = [f"w_{name:07x}" for name in names]
 
     def rows(numbers: range) -> Iterator[list[str]]:
         for number in photos.by_name(numbers):
-            who = individual[number]
-            yield [f"{photos.names[number]}.jpg", ids[who] if who < len(ids) else UNKNOWN_INDIVIDUAL]
+            identity = individual[number]
+            name = ids[identity] if identity < len(ids) else UNKNOWN_INDIVIDUAL
+            yield [f"{photos.names[number]}.jpg", name]
 
     guess = " ".join([UNKNOWN_INDIVIDUAL, *(ids[one] for one in np.argsort(-counts, kind="stable")[:4])])
     write_csv(folder / "flaws.csv", ["Image", "Flaw", "Of"], photos.flaws(".jpg"))

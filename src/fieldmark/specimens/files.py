@@ -1,4 +1,4 @@
-"""What every drawn collection needs: numbers checked, names without repeats, picture files, tables, many hands."""
+"""Functions for all synthetic collections: argument checks, unique names, image files, tables, threads."""
 
 from __future__ import annotations
 
@@ -21,25 +21,29 @@ from fieldmark.core.errors import DataError, PlanError, several
 from fieldmark.core.progress import Progress
 
 BATCH = 256
-"""Photos handed to the workers at a time; bounds what waits in memory."""
+"""Number of photos given to the workers at a time, which limits memory use."""
 NAME_BITS = 32
 TAIL = 5.0
-"""How many times as frequent the first name of a list is as the last."""
+"""Frequency ratio between the first and the last name of a list."""
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """What was drawn: where, how many image files, and the table of the test answers."""
+    """A synthetic collection: its folder, the number of image files, and the table with the true test labels."""
 
     folder: Path
     n_photos: int
     truth_file: Path
 
 
-def refuse(limits: dict[str, tuple[float, float, float]], folder: Path) -> None:
-    """Raise ``PlanError`` if numbers (value, least, most) are out of their limits, ``DataError`` if a folder is in use.
+def check_arguments(limits: dict[str, tuple[float, float, float]], folder: Path) -> None:
+    """Check numbers against their limits (value, minimum, maximum), and check that the folder is empty.
 
-    Numbers whose names begin with "share" may be fractions; the others are whole.
+    Numbers whose names start with "share" may be fractions; the others must be whole.
+
+    Raises:
+        PlanError: Numbers are out of range; all are listed.
+        DataError: The folder is not empty.
     """
     wrong = {
         name: (value, least, most)
@@ -48,25 +52,25 @@ def refuse(limits: dict[str, tuple[float, float, float]], folder: Path) -> None:
     }
     if wrong:
         raise PlanError(
-            f"This collection cannot be drawn: {len(wrong)} number(s) out of range.",
+            f"Arguments out of range: {', '.join(wrong)}.",
             got=several([f"{name} = {value}" for name, (value, _, _) in wrong.items()], most=10),
-            fix="give " + "; ".join(f"{name} from {least} to {most}" for name, (_, least, most) in wrong.items()) + ".",
+            fix="use " + "; ".join(f"{name} from {least} to {most}" for name, (_, least, most) in wrong.items()) + ".",
         )
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise DataError(
-            "A collection is only drawn into a new or empty folder.",
+            f"Folder {folder} is not empty; a synthetic collection needs a new or empty folder.",
             got=folder,
-            fix=f"give another folder, such as {folder.with_name(folder.name + '-2')}, or empty this one.",
+            fix=f"use another folder, such as {folder.with_name(folder.name + '-2')}, or empty this one.",
         )
 
 
 def scramble(numbers: Int64[np.ndarray, " number"], *, key: int, n_bits: int) -> Int64[np.ndarray, " number"]:
-    """Another number of ``n_bits`` for each number, never the same for two.
+    """Map each number to a unique number of ``n_bits`` bits.
 
-    Adding, multiplying by an odd number and folding the upper bits into the lower ones can each be undone.
+    Addition, multiplication by an odd number and an exclusive or with the upper bits are all invertible.
 
     Source:
-        The mixing steps are those of MurmurHash3's finaliser, cut to ``n_bits``.
+        The mixing steps are those of the finaliser of MurmurHash3, limited to ``n_bits``.
     """
     mask = np.uint64((1 << n_bits) - 1)
     x = numbers.astype(np.uint64)
@@ -78,64 +82,64 @@ def scramble(numbers: Int64[np.ndarray, " number"], *, key: int, n_bits: int) ->
 
 
 def jpeg(picture: Image.Image, quality: int) -> bytes:
-    """The picture as a JPEG file of that quality."""
+    """Return the picture as a JPEG file of this quality."""
     file = io.BytesIO()
     picture.save(file, "JPEG", quality=quality)
     return file.getvalue()
 
 
 def _shrunken(file: bytes, share: float) -> Image.Image:
-    """The picture in a file, ``share`` as wide and high."""
+    """Return the picture of a file, resized by the factor ``share``."""
     with Image.open(io.BytesIO(file)) as picture:
         size = (max(1, round(picture.width * share)), max(1, round(picture.height * share)))
         return picture.resize(size, Image.Resampling.BICUBIC)
 
 
 def weighted(names: Sequence[str], chance: Generator, *, n: int = 1) -> tuple[str, ...]:
-    """``n`` different names by chance, the earlier in their list the more frequent."""
+    """Draw ``n`` different names at random; names early in the list are more frequent."""
     shares = TAIL ** -(np.arange(len(names)) / (len(names) - 1))
     return tuple(names[at] for at in chance.choice(len(names), n, replace=False, p=shares / shares.sum()))
 
 
 @dataclass(frozen=True)
 class DrawnPhotos:
-    """The photos of a collection, numbered through: plain training photos, then copies, broken files, test photos."""
+    """The numbered photos of a collection: plain training photos, then copies, broken files, and test photos."""
 
     n_plain: int
-    original: Int64[np.ndarray, " copy"]  # the training photo that each copy shows again, smaller
-    n_broken: int  # training photos whose files are cut off half way
+    original: Int64[np.ndarray, " copy"]  # number of the training photo that each copy repeats
+    n_broken: int  # number of training photos with truncated files
     n_test: int
-    seed: int  # decides names and flaws
+    seed: int  # random seed of names and flaws
 
     @property
     def train(self) -> range:
-        """The numbers of the training photos, flawed ones too."""
+        """Numbers of the training photos, including copies and broken files."""
         return range(self.n_plain + len(self.original) + self.n_broken)
 
     @property
     def test(self) -> range:
-        """The numbers of the test photos."""
+        """Numbers of the test photos."""
         return range(self.train.stop, self.train.stop + self.n_test)
 
     @cached_property
     def names(self) -> list[str]:
-        """The name of each photo: eight hexadecimal digits."""
+        """Name of each photo: eight hexadecimal digits."""
         numbers = scramble(np.arange(self.test.stop), key=seeds.hash_seed(self.seed, "names"), n_bits=NAME_BITS)
         return [f"{number:08x}" for number in numbers]
 
     def by_name(self, numbers: range) -> list[int]:
-        """These photos in the order of their names."""
+        """Return photo numbers sorted by photo name."""
         return sorted(numbers, key=self.names.__getitem__)
 
     def flaws(self, suffix: str = "") -> list[list[str]]:
-        """Rows of ``flaws.csv``: name, "copy" or "broken", and the original of a copy."""
+        """Return the rows of ``flaws.csv``: name, "copy" or "broken", and the original of a copy."""
         first_broken = self.train.stop - self.n_broken
         copies, broken = self.by_name(range(self.n_plain, first_broken)), self.by_name(self.train[first_broken:])
         rows = [[self.names[n] + suffix, "copy", self.names[self.shown(n)] + suffix] for n in copies]
         return rows + [[self.names[n] + suffix, "broken", ""] for n in broken]
 
     def shown(self, number: int) -> int:
-        """The photo whose picture it shows: of a copy its original, of any other itself."""
+        """Return the number of the photo that is drawn: for a copy its original, else the number itself."""
         copy = number - self.n_plain
         return int(self.original[copy]) if 0 <= copy < len(self.original) else number
 
@@ -143,7 +147,7 @@ class DrawnPhotos:
         self, folder: Path, draw: Callable[[int], bytes], *, parts: tuple[str, str] = ("train", "test"), readme: str,
         n_workers: int, progress: Progress,
     ) -> Drawn:  # fmt: skip
-        """Write all files into the folders of the two ``parts``; ``draw`` gives the JPEG file of a photo's number."""
+        """Write all photos to the folders ``parts``. ``draw`` returns the JPEG file of a photo number."""
         for part in parts:
             (folder / part).mkdir(parents=True, exist_ok=True)
         (folder / "README.txt").write_text(readme, encoding="utf-8")
@@ -165,7 +169,7 @@ class DrawnPhotos:
 
 
 def write_csv(file: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table in UTF-8 with plain line ends."""
+    """Write a CSV file in UTF-8 with Unix line ends."""
     with file.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(header)

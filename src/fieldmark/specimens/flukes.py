@@ -1,7 +1,7 @@
-"""Photographs of whales' tails: one individual (``Fluke``) seen once (``View``).
+"""Draw photos of whale flukes: one individual (``Fluke``) in one photo (``View``).
 
-A subject is a module of this kind: a frozen value that is an individual, one that is a view, and a function that draws
-the one in the other. Both values come from a seed and a number, so any photo can be drawn again alone.
+Each subject module has a frozen class for the individual, a frozen class for the photo, and a drawing function. Both
+objects depend only on a seed and a number, so each photo can be drawn independently.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ WATERS: tuple[tuple[Colour, Colour], ...] = (
     ((0.76, 0.77, 0.79), (1.0, 1.0, 1.01)),
     ((0.10, 0.15, 0.18), (0.40, 0.48, 0.52)),
 )
-"""Colour of the troughs and of the crests: deep blue, bright blue, slate, grey, pale, burnt-out white, dark green."""
+"""Colours of wave troughs and crests: deep blue, bright blue, slate, grey, pale, overexposed white, dark green."""
 WATERS_SHARE = (0.15, 0.14, 0.24, 0.22, 0.11, 0.06, 0.08)
 
 
@@ -40,7 +40,7 @@ class Sea:
 
     trough: Colour  # colour of the dark side of the waves
     crest: Colour  # colour of their bright side
-    horizon: float  # where the sky begins, as a share of the picture's height; negative is above the frame
+    horizon: float  # height of the horizon, as a share of the picture height; negative is above the picture
     chop: float  # strength of the waves, 0 to 1
     wave_px: float  # length of the waves at the lower border, in texels of the wave tile per picture width
     foam: float  # amount of foam, 0 to 1
@@ -48,7 +48,7 @@ class Sea:
 
     @classmethod
     def of(cls, chance: Generator) -> Sea:
-        """A chance day at sea."""
+        """Return a random sea."""
         trough, crest = WATERS[chance.choice(len(WATERS), p=WATERS_SHARE)]
         bright = chance.normal(1.0, 0.07)
         return cls(
@@ -63,15 +63,15 @@ class Sea:
 
 
 def planes(colour: Colour) -> Float32[np.ndarray, "3 1 1"]:
-    """A colour in the shape that mixes with light, which is kept plane by plane."""
+    """Return a colour in a shape that broadcasts with light, whose channels come first."""
     return np.array(colour, dtype=np.float32)[:, None, None]
 
 
 def draw_sea(sea: Sea, *, size_px: tuple[int, int]) -> Light:
-    """Sea and sky as light, 0 to about 1.
+    """Draw sea and sky as light, 0 to about 1.
 
-    Every row lies at a distance of one over its depth below the horizon; the wave tile is laid on the water in that
-    perspective, once for the swell and once, smaller, for the ripples.
+    The distance of a row is the inverse of its depth below the horizon. The wave tile is drawn in this perspective,
+    once for the swell and once, at a smaller scale, for the ripples.
     """
     width, height = size_px
     below = (np.arange(height, dtype=np.float32) + 0.5) / height - sea.horizon
@@ -99,12 +99,12 @@ def draw_sea(sea: Sea, *, size_px: tuple[int, int]) -> Light:
 
 
 def draw_foam(sea: Sea, cover: Plane, *, scale_px: float) -> Plane:
-    """How much white water lies on each pixel, 0 to 1.
+    """Return the amount of foam in each pixel, 0 to 1.
 
     Args:
         sea: The water.
-        cover: Where foam may be: 0 never, 1 most.
-        scale_px: Half span of the tail in pixels; the bubbles keep to its size.
+        cover: Density of foam: 0 for none, 1 for the most.
+        scale_px: Half span of the tail in pixels, which sets the size of the bubbles.
     """
     height, width = cover.shape
     texels = 170 / scale_px
@@ -115,21 +115,21 @@ def draw_foam(sea: Sea, cover: Plane, *, scale_px: float) -> Plane:
 
 @dataclass(frozen=True)
 class Pose:
-    """How the tail stands before the camera; pairs are left and right fluke."""
+    """Position of the tail in front of the camera; pairs are left and right fluke."""
 
     scale: float  # half span as a share of the picture's width
-    centre: tuple[float, float]  # where the middle of the tail lies, shares of width and height
-    roll_rad: float  # turn in the picture's plane
-    yaw: float  # perspective of a tail turned about its stem; the positive half is nearer
-    reach: tuple[float, float]  # how much of its length each fluke shows
-    rise: float  # how much of its height the tail shows; small when seen flat over the water
-    curl: tuple[float, float]  # how far each tip bends up
-    lean: tuple[float, float]  # how far each fluke tilts up as a whole
-    water: float  # height at which the sea hides the tail, half spans
+    centre: tuple[float, float]  # middle of the tail, as shares of width and height
+    roll_rad: float  # rotation in the plane of the picture
+    yaw: float  # perspective of a tail rotated about its stem; the positive half is nearer
+    reach: tuple[float, float]  # visible share of the length of each fluke
+    rise: float  # visible share of the height of the tail; small for a low camera
+    curl: tuple[float, float]  # upward bend of each tip
+    lean: tuple[float, float]  # upward tilt of each fluke
+    water: float  # height of the water line on the tail, half spans
 
     @classmethod
     def of(cls, chance: Generator) -> Pose:
-        """A chance moment of a dive, most often close and from behind."""
+        """Return a random pose during a dive, usually close and from behind."""
         turn_rad = chance.normal(0, 0.2)
         fold_rad = chance.uniform(0.0, 0.35)
         far = chance.random() < 0.06
@@ -149,25 +149,25 @@ class Pose:
 
 @dataclass(frozen=True)
 class View:
-    """One photograph: the pose, the light, the sea, the camera."""
+    """One photo: the pose, the light, the sea and the camera."""
 
-    pose: Pose  # how the tail stands
+    pose: Pose  # position of the tail
     light: tuple[float, float]  # brightness of the left and the right fluke
     gloss: float  # strength of the sheen of wet skin
-    haze: float  # how far the tail fades into the colour of the air, 0 to 1
-    contrast: float  # contrast of the whole; 1 leaves it as it is
-    exposure: float  # brightness of the whole; 1 leaves it as it is
+    haze: float  # share of the colour of the air in the tail, 0 to 1
+    contrast: float  # contrast of the picture; 1 means unchanged
+    exposure: float  # brightness of the picture; 1 means unchanged
     sea: Sea  # the water
     spray: float  # amount of water in the air, 0 to 1
-    blur: float  # deviation of the blur as a share of the picture's width
-    grain: float  # deviation of the sensor noise, 0 to 1
-    grey: bool  # whether the photo has no colour
-    jpeg_quality: int  # quality for whoever saves it, 1 to 95
+    blur: float  # standard deviation of the blur, as a share of the picture width
+    grain: float  # standard deviation of the sensor noise, 0 to 1
+    grey: bool  # whether the photo is grey
+    jpeg_quality: int  # JPEG quality for saving, 1 to 95
     place: tuple[int, int]  # row and column in the noise tiles
 
     @classmethod
     def of(cls, seed: int, number: int) -> View:
-        """View ``number`` of the world ``seed``: always the same moment."""
+        """Return view ``number`` of ``seed``; the same arguments give the same view."""
         chance = seeds.generator(seed, "view", number)
         day = chance.choice([0.6, 0.85, 1.1], p=[0.1, 0.45, 0.45])
         return cls(
@@ -188,27 +188,27 @@ class View:
 
 
 def draw_fluke(individual: Fluke, view: View, *, size_px: tuple[int, int] = (320, 160)) -> Picture:
-    """One photograph of one individual: red, green and blue, 0 to 255.
+    """Draw one photo of one individual: red, green and blue, 0 to 255.
 
-    The tail is a flat texture (``fieldmark.specimens.skin.skin``). For each pixel the pose is undone to find the
-    place of the tail that shows there; what lies below the water line is hidden.
+    The tail is a flat texture (``fieldmark.specimens.skin.skin``). For each pixel, the pose is inverted to find the
+    visible point of the tail. Points below the water line are hidden.
 
     Args:
-        individual: Whose tail.
-        view: The moment.
+        individual: The individual.
+        view: The view.
         size_px: Width and height of the picture.
 
     Returns:
-        The picture; the same values give the same bytes.
+        The picture; the same arguments give the same bytes.
 
     Source:
-        Ours, after the photographs of the Humpback Whale Identification contests.
+        Ours, modelled on the photos of the Humpback Whale Identification contests.
     """
     width, height = size_px
     pose = view.pose
     scale_px = pose.scale * width
     x, y = _place_on_tail(pose, size_px)
-    skin_light, tail = _skin_seen(individual, scale_px, x, y)
+    skin_light, tail = _skin_at(individual, scale_px, x, y)
     light = draw_sea(view.sea, size_px=size_px)
 
     rows = np.arange(height, dtype=np.float32)[:, None]
@@ -226,13 +226,13 @@ def draw_fluke(individual: Fluke, view: View, *, size_px: tuple[int, int] = (320
 
 
 def _middle(pose: Pose) -> float:
-    """Height of the middle of what shows of the tail, in half spans after the pose."""
+    """Return the height of the middle of the visible tail, in half spans after the pose."""
     top = 0.28 * pose.rise + max(pose.lean) + max(pose.curl)
     return (max(top, 0.1) + pose.water * pose.rise) / 2
 
 
 def _place_on_tail(pose: Pose, size_px: tuple[int, int]) -> tuple[Plane, Plane]:
-    """Which place of the flat tail (x, y in half spans) each pixel shows: the pose, undone step by step."""
+    """Return the point of the flat tail (x, y in half spans) for each pixel, by inverting the pose."""
     width, height = size_px
     scale_px = pose.scale * width
     column = (np.arange(width, dtype=np.float32) + 0.5 - pose.centre[0] * width)[None, :] / scale_px
@@ -248,15 +248,15 @@ def _place_on_tail(pose: Pose, size_px: tuple[int, int]) -> tuple[Plane, Plane]:
     return x.astype(np.float32), (y / pose.rise).astype(np.float32)
 
 
-def _skin_seen(individual: Fluke, scale_px: float, x: Plane, y: Plane) -> Float32[np.ndarray, "2 height width"]:
-    """Brightness and cover at places of the tail; small tails read a smaller texture, so that they do not flicker."""
+def _skin_at(individual: Fluke, scale_px: float, x: Plane, y: Plane) -> Float32[np.ndarray, "2 height width"]:
+    """Return brightness and cover at points of the tail; small tails use a smaller texture to avoid aliasing."""
     texels = round(max(24, 2 ** (round(2 * np.log2(scale_px * 1.1)) / 2)))
     texture = skin(individual, texels=texels)
     return texture_values(texture, (x - plane.LEFT) * texels - 0.5, (plane.TOP - y) * texels - 0.5)
 
 
 def _water_line(view: View, scale_px: float, size_px: tuple[int, int]) -> Float32[np.ndarray, " width"]:
-    """Row of the water's surface in front of the tail, for each column."""
+    """Return the row of the water surface in front of the tail, for each column."""
     pose, (width, height) = view.pose, size_px
     level = pose.centre[1] * height + (_middle(pose) - pose.water * pose.rise) * scale_px
     swell = tile("water", roughness=1.5, stretch=3.2, widest=0.08)
@@ -265,22 +265,22 @@ def _water_line(view: View, scale_px: float, size_px: tuple[int, int]) -> Float3
 
 
 def _shade(view: View, x: Plane, y: Plane) -> Plane:
-    """Light on the skin: each fluke its own, darker towards the stem, with a bright ridge in the middle."""
+    """Return the light on the skin: different on each fluke, darker towards the stem, brighter in the middle."""
     side = np.clip(x / 0.15, -1, 1) * 0.5 + 0.5
     light = view.light[0] + (view.light[1] - view.light[0]) * side
     return light * (1 + 0.35 * y + 0.1 * np.exp(-((x / 0.05) ** 2)))
 
 
 def _splash(view: View, light: Light, depth: Plane, tail: Plane) -> Light:
-    """Foam where the tail cuts the water, and spray in the air above; ``depth`` is below the surface, in half spans."""
+    """Add foam at the water line and spray above it; ``depth`` is the depth below the surface, in half spans."""
     width = light.shape[2]
     scale_px = view.pose.scale * width
-    aside = (np.arange(width, dtype=np.float32) - view.pose.centre[0] * width) / scale_px
-    near = np.exp(-((aside / 0.7) ** 2)) * np.exp(-np.abs(depth - 0.03) / np.where(depth > 0.03, 0.12, 0.05))
+    offset = (np.arange(width, dtype=np.float32) - view.pose.centre[0] * width) / scale_px
+    near = np.exp(-((offset / 0.7) ** 2)) * np.exp(-np.abs(depth - 0.03) / np.where(depth > 0.03, 0.12, 0.05))
     cut = tail * np.exp(-((depth / 0.035) ** 2))
     foam = draw_foam(view.sea, near * (0.2 + 0.8 * view.sea.foam) + 0.55 * cut, scale_px=scale_px)
     if view.spray > 0:
-        mist = np.exp(-((aside / 0.9) ** 2)) * np.exp(-np.maximum(0, -depth) / 0.3) * (depth < 0.1)
+        mist = np.exp(-((offset / 0.9) ** 2)) * np.exp(-np.maximum(0, -depth) / 0.3) * (depth < 0.1)
         foam = np.maximum(foam, 0.75 * draw_foam(view.sea, mist * 0.75 * view.spray, scale_px=scale_px * 0.35))
     white = np.maximum(0.82, planes(view.sea.crest))
     return light + foam * (white - light)

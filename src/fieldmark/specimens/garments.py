@@ -1,4 +1,4 @@
-"""Garments: four categories and the questions about each. Every answer is visible in the picture."""
+"""Draw garments of three categories, with questions about each. Every answer is visible in the picture."""
 
 from __future__ import annotations
 
@@ -42,20 +42,20 @@ QUESTIONS: dict[str, dict[str, tuple[str, ...]]] = {
         "fit": ("straight", "skinny", "wide", "flared"), "length": ("long", "short", "cropped"),
     },
 }  # fmt: skip
-"""The questions about each category with their answers; categories and answers are in order of frequency."""
+"""Questions of each category with their answers; categories and answers are in order of frequency."""
 FINISHES = {
     "dress": {"folds": 0.07}, "shoe": {"rough": 0.015, "gloss": 0.9, "bend": 0.06}, "pants": {"folds": 0.03},
 }  # fmt: skip
 """Arguments of ``photo`` for each category."""
 STEEL: Colour = (0.74, 0.75, 0.77)
 Dyes = tuple[Colour, Colour]
-"""The colour of a garment; and the other by which it is called, or else a shade of the first."""
+"""Main colour of a garment, and its second colour or a shade of the main colour."""
 Answers = Mapping[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
 class Garment:
-    """One garment: its category, the right answers to its questions; another ``key``, another such garment."""
+    """One garment: its category, the true answers to its questions, and a ``key`` that seeds its details."""
 
     category: str
     answers: Answers
@@ -63,10 +63,10 @@ class Garment:
 
 
 def draw_garment(garment: Garment, shot: int, *, size_px: int = 320) -> Picture:
-    """One photograph of one garment: red, green and blue, 0 to 255; ``shot`` seeds light, place and background.
+    """Draw one photo of one garment: red, green and blue, 0 to 255; ``shot`` seeds light, position and background.
 
     Source:
-        Ours, after the product photos of the iMaterialist challenge of 2017.
+        Ours, modelled on the product photos of the iMaterialist challenge of 2017.
     """
     chance, answers = seeds.generator(garment.key, "build"), garment.answers
     dyes = [mixed_colours(COLOURS[name], BLACK, float(chance.uniform(0, 0.1))) for name in answers["colour"]]
@@ -81,7 +81,7 @@ def _mirrored(outline: Outline) -> tuple[Outline, Outline]:
 
 
 def _print(answers: Answers, dyes: Dyes, *, level: bool, panel: list[Outline]) -> Iterator[Part]:
-    """The pattern of a garment (stripes are level or upright); plain ones of two colours have a panel."""
+    """Yield the pattern of a garment: ``level`` stripes are horizontal; plain ones of two colours have a panel."""
     (pattern,), step = answers["pattern"], 0.07
     if pattern == "plain" and len(answers["colour"]) > 1:
         yield from ((outline, dyes[1], None) for outline in panel)
@@ -95,7 +95,7 @@ def _print(answers: Answers, dyes: Dyes, *, level: bool, panel: list[Outline]) -
 
 
 def _dress(answers: Answers, dyes: Dyes, chance: Generator) -> Iterator[Part]:
-    """Bodice, skirt, sleeves; ``torso`` is the height of the waist."""
+    """Yield bodice, skirt and sleeves; ``torso`` is the height of the waist."""
     main, torso = dyes[0], {"mini": 0.5, "knee": 0.37, "maxi": 0.26}[answers["length"][0]]
     hem = 0.45 * torso + float(chance.uniform(0.15, 0.4)) * (1 - torso)
     reach = {"sleeveless": 0.0, "short": 0.7, "long": 1.7}[answers["sleeve length"][0]] * torso
@@ -110,18 +110,18 @@ def _dress(answers: Answers, dyes: Dyes, chance: Generator) -> Iterator[Part]:
 
 
 def _pants(answers: Answers, dyes: Dyes, chance: Generator) -> Iterator[Part]:
-    """Two phases, a waistband, a fly, pockets; ``upper`` is the height of the crotch."""
+    """Yield both trouser tubes, waistband, fly and pockets; ``upper`` is the height of the crotch."""
     dark, upper = (
         mixed_colours(dyes[0], BLACK, 0.5),
         {"short": 0.55, "cropped": 0.36, "long": 0.29}[answers["length"][0]],
     )
     widths = {"skinny": (0.27, 0.19), "straight": (0.37, 0.34), "wide": (0.5, 0.6), "flared": (0.3, 0.6)}
     knee, foot = widths[answers["fit"][0]]
-    apart, y = float(chance.uniform(0.3, 0.38)), np.array([0, 0.45, 0.95, 2.05, 3.4]) * upper
-    middle, half = np.array([0.21, 0.25, 0.28, apart, 1.15 * apart]), np.array([0.21, 0.25, 0.26, knee / 2, foot / 2])
+    spread, y = float(chance.uniform(0.3, 0.38)), np.array([0, 0.45, 0.95, 2.05, 3.4]) * upper
+    middle, half = np.array([0.21, 0.25, 0.28, spread, 1.15 * spread]), np.array([0.21, 0.25, 0.26, knee / 2, foot / 2])
     down = np.linspace(0, 1, 40)
     outer, inner = (np.stack([np.interp(down, y, (middle + s * half) * upper), down], 1) for s in (1, -1))
-    yield from ((phase, dyes[0], 0.8) for phase in _mirrored(np.concatenate([outer, inner[::-1]])))
+    yield from ((tube, dyes[0], 0.8) for tube in _mirrored(np.concatenate([outer, inner[::-1]])))
     yield from _print(answers, dyes, level=False, panel=list(_mirrored(limb(outer, 0.26 * upper))))
     yield box(-1, 0.11 * upper, 1, 0.14 * upper), dark, None
     yield box(-0.012 * upper, 0.12 * upper, 0.012 * upper, 0.95 * upper), dark, None
@@ -131,7 +131,7 @@ def _pants(answers: Answers, dyes: Dyes, chance: Generator) -> Iterator[Part]:
 
 
 def _shoe(answers: Answers, dyes: Dyes, chance: Generator) -> Iterator[Part]:
-    """Heel, sole, upper of a shoe with its toe to the right. Places are in its lengths, y up from the floor."""
+    """Yield heel, sole and upper of a shoe with its toe to the right. The unit is the shoe length; y points up."""
     heel, toe, men = answers["heel type"][0], answers["toe shape"][0], "men" in answers["gender"]
     rise = {"flat": 0.05, "block": 0.22, "stiletto": 0.38, "wedge": 0.28}[heel] * float(chance.uniform(0.9, 1.1))
     neck, tip = rise + (0.36 if men else 0.25), {"round": 0.97, "pointed": 1.08, "open": 0.9}[toe]

@@ -1,14 +1,14 @@
-"""Whole collections of drawn museum objects, laid out as the iMet Collection contest of 2019 laid out its own.
+"""Create synthetic collections of museum objects, in the folder layout of the iMet Collection contest of 2019.
 
 ```
 train/xxxxxxxx.jpg   test/xxxxxxxx.jpg
-train.csv              id,attribute_ids; the given labels: some are missing, some wrong; broken files are listed, too
+train.csv              id,attribute_ids; the given labels: some are missing, some wrong; broken files are included
 labels.csv             attribute_id,attribute_name
-sample_submission.csv  id,attribute_ids; the same three for every test photo
+sample_submission.csv  id,attribute_ids; the same three labels for every test photo
 truth.csv              id,attribute_ids; the true labels of all photos
-test_truth.csv         those of the test photos
-flaws.csv              id,flaw,of; which photos are copies (and of which), which are broken
-README.txt             how it was drawn
+test_truth.csv         id,attribute_ids; the true labels of the test photos
+flaws.csv              id,flaw,of; copies with their originals, and broken files
+README.txt             settings of the collection
 ```
 """
 
@@ -23,7 +23,7 @@ from PIL import Image
 
 from fieldmark.core import seeds
 from fieldmark.core.progress import QUIET, Progress
-from fieldmark.specimens.files import NAME_BITS, Drawn, DrawnPhotos, jpeg, refuse, weighted, write_csv
+from fieldmark.specimens.files import NAME_BITS, Drawn, DrawnPhotos, check_arguments, jpeg, weighted, write_csv
 from fieldmark.specimens.objects import CULTURES, KINDS, LABELS, MOTIFS, MuseumObject, draw_object
 
 
@@ -41,32 +41,32 @@ def draw_museum(  # noqa: PLR0913 - each is a property of the collection, and al
     n_workers: int = 1,
     progress: Progress = QUIET,
 ) -> Drawn:
-    """Draw a collection of museum objects with many labels each into an empty folder.
+    """Create a synthetic collection of museum objects with several labels each, in an empty folder.
 
-    The same arguments give the same bytes, whatever the number of workers.
+    The same arguments give the same bytes, for any number of workers.
 
     Args:
-        folder: Where to; made if absent, refused if not empty.
-        n_train: Training photos, without the following two.
-        n_test: Test photos.
-        n_near_duplicates: Smaller and newly compressed copies of training photos.
-        n_broken: Files that are cut off half way, listed in ``train.csv`` like any other.
-        share_missing: Share of the true labels that are not given; every photo keeps at least one.
-        share_wrong: Number of wrong labels that are given, as a share of the number of true ones.
-        shorter_px: Shorter side of a photo; the other follows from what it shows.
-        seed: Another seed, another museum.
-        n_workers: Threads that draw.
-        progress: Where to tell how far it is.
+        folder: Folder to write to; created if it does not exist, rejected if it is not empty.
+        n_train: Number of training photos, without copies and broken files.
+        n_test: Number of test photos.
+        n_near_duplicates: Number of smaller, recompressed copies of training photos.
+        n_broken: Number of truncated files, listed in ``train.csv`` like the others.
+        share_missing: Share of the true labels that are not given; every photo keeps at least one label.
+        share_wrong: Number of wrong given labels, divided by the number of true labels.
+        shorter_px: Shorter side of a photo in pixels; the longer side depends on the object.
+        seed: Random seed.
+        n_workers: Number of drawing threads.
+        progress: Receives the number of finished photos.
 
     Returns:
-        The folder, the number of image files, and the table of the true test labels.
+        The folder, the number of image files, and the table with the true test labels.
 
     Raises:
-        PlanError: Numbers that cannot be drawn; all are told at once.
-        DataError: The folder holds something already.
+        PlanError: Numbers are out of range; all are listed.
+        DataError: The folder is not empty.
 
     Source:
-        Ours; layout after Kaggle's imet-2019-fgvc6.
+        Ours; the layout follows Kaggle's imet-2019-fgvc6.
     """
     folder = Path(folder)
     limits: dict[str, tuple[float, float, float]] = {
@@ -79,7 +79,7 @@ def draw_museum(  # noqa: PLR0913 - each is a property of the collection, and al
         "shorter_px": (shorter_px, 32, 2048),
         "n_workers": (n_workers, 1, 256),
     }
-    refuse(limits, folder)
+    check_arguments(limits, folder)
     chance = seeds.generator(seed, "flaws")
     photos = DrawnPhotos(n_train, chance.choice(n_train, n_near_duplicates, replace=False), n_broken, n_test, seed)
     objects = [_object(seed, photos.shown(number)) for number in range(photos.test.stop)]
@@ -89,7 +89,8 @@ def draw_museum(  # noqa: PLR0913 - each is a property of the collection, and al
         picture = draw_object(objects[number], seeds.hash_seed(seed, "shot", number), shorter_px=shorter_px)
         return jpeg(Image.fromarray(picture), 85)
 
-    readme = f"""{photos.test.stop} pictures of museum objects, drawn by fieldmark.specimens: none is in any museum.
+    n = photos.test.stop
+    readme = f"""{n} synthetic pictures of museum objects, drawn by fieldmark.specimens. They show no real objects.
 {n_train=} {n_test=} {n_near_duplicates=} {n_broken=} {share_missing=} {share_wrong=} {shorter_px=} {seed=}
 """
     drawn = photos.write(folder, draw, readme=readme, n_workers=n_workers, progress=progress)
@@ -99,7 +100,7 @@ def draw_museum(  # noqa: PLR0913 - each is a property of the collection, and al
 
 
 def _object(seed: int, number: int) -> MuseumObject:
-    """Object ``number`` of a museum: names early in their lists are more frequent."""
+    """Return object ``number`` of a museum; names early in their lists are more frequent."""
     chance = seeds.generator(seed, "object", number)
     cultures = weighted(tuple(CULTURES), chance, n=int(chance.choice(3, p=(0.15, 0.7, 0.15))))
     motifs = weighted(tuple(MOTIFS), chance, n=int(chance.choice(4, p=(0.1, 0.5, 0.3, 0.1))))
@@ -110,10 +111,10 @@ def _object(seed: int, number: int) -> MuseumObject:
 def given_labels(
     truth: Bool[np.ndarray, "photo label"], *, missing: float, wrong: float, chance: Generator
 ) -> Bool[np.ndarray, "photo label"]:
-    """The labels of a table that somebody filled in.
+    """Return labels with simulated mistakes of annotators.
 
-    A share of the true ones is ``missing``, but no photo loses its last one. The number of ``wrong`` ones that are
-    added is a share of the number of true ones.
+    A share ``missing`` of the true labels is removed, but every photo keeps at least one label. Wrong labels are added;
+    their number is ``wrong`` times the number of true labels.
     """
     given, n_true = truth.copy(), int(truth.sum())
     left_out = round(missing * n_true)
@@ -129,7 +130,7 @@ def given_labels(
 def _write_tables(
     folder: Path, photos: DrawnPhotos, truth: Bool[np.ndarray, "photo label"], given: Bool[np.ndarray, "photo label"]
 ) -> None:
-    """Write the tables, each in the order of the photos' names."""
+    """Write the tables, each sorted by photo name."""
 
     def rows(cells: Bool[np.ndarray, "photo label"], numbers: range) -> list[list[str]]:
         return [[photos.names[n], " ".join(map(str, np.flatnonzero(cells[n])))] for n in photos.by_name(numbers)]

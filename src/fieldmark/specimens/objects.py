@@ -1,4 +1,4 @@
-"""Museum objects: what one is, whose it is, what it shows. Every label is visible in the picture."""
+"""Draw museum objects with a kind, cultures and motifs. Every label is visible in the picture."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ GOLD: Colour = (0.78, 0.60, 0.26)
 
 
 class Culture(NamedTuple):
-    """The colours of a culture, and one period of its frieze: outlines in a unit square."""
+    """Colours of a culture, and one period of its frieze: outlines in a unit square."""
 
     ground: Colour
     figure: Colour
@@ -54,7 +54,7 @@ CULTURES = {
     )),
     "navajo": Culture((0.16, 0.15, 0.16), (0.95, 0.93, 0.88), (0.82, 0.14, 0.12), (ellipse(0.5, 0.5, 0.42, n=4),)),
 }  # fmt: skip
-"""The cultures by name, the most frequent first. Their looks are shorthand, not descriptions."""
+"""Cultures by name, the most frequent first. Their patterns are symbols, not descriptions."""
 UNKNOWN_CULTURE = Culture((0.62, 0.56, 0.49), (0.19, 0.15, 0.13), (0.93, 0.90, 0.84), (box(0, 0.3, 1, 0.45),))
 
 MOTIFS = {
@@ -86,15 +86,15 @@ MOTIFS = {
         (np.array([(0.05, -0.45), (0.42, 0.1), (0.05, 0.1)]), np.array([(-0.05, -0.3), (-0.05, 0.1), (-0.32, 0.1)])),
     ),
 }  # fmt: skip
-"""The motifs by name, the most frequent first: outlines in the figure's colour, then in the accent's, within +-0.5."""
+"""Motifs by name, the most frequent first: outlines in the figure colour, then in the accent colour, within +-0.5."""
 
 
 class Kind(NamedTuple):
-    """A kind of object: its shape, and where its friezes and motifs are.
+    """A kind of object: its shape, and the positions of its friezes and motifs.
 
-    Friezes run between two heights, or around a disc (``is_round``) between two radii. The field of the motifs is left,
-    top, right, bottom. Parts are outline, colour (a key of ``_parts``) and height. ``finish`` has arguments of
-    ``photo``. A vessel also has the label "vessels".
+    Friezes run between two heights, or around a disc (``is_round``) between two radii. The field of the motifs is
+    (left, top, right, bottom). A part is (outline, colour as a key of ``_parts``, height). ``finish`` holds arguments
+    of ``photo``. A vessel also has the label "vessels".
     """
 
     outline: Outline
@@ -133,12 +133,12 @@ KINDS = {
     "cups": Kind(whole(smooth(_CUP)), ((0.16, 0.28),), (-0.35, 0.28, 0.35, 0.84), (
         (_HANDLE, "figure", 0.7), (ellipse(0, 0.08, 0.5, 0.06), "inside", 0.5)), GLAZE, is_vessel=True),
 }  # fmt: skip
-"""The kinds of objects by name, the most frequent first."""
+"""Kinds of objects by name, the most frequent first."""
 
 
 @dataclass(frozen=True)
 class MuseumObject:
-    """One museum object: a kind, no to two cultures, no to three motifs; another ``key``, another such object."""
+    """One museum object: a kind, up to two cultures, up to three motifs, and a ``key`` that seeds its details."""
 
     kind: str
     cultures: tuple[str, ...]
@@ -147,7 +147,7 @@ class MuseumObject:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """All its true labels, in the order of ``LABELS``."""
+        """All true labels of the object, in the order of ``LABELS``."""
         tags = [self.kind, *self.motifs, *(["vessels"] if KINDS[self.kind].is_vessel else [])]
         return (*sorted(f"culture::{name}" for name in self.cultures), *sorted(f"tag::{name}" for name in tags))
 
@@ -160,30 +160,30 @@ LABELS = (
 
 
 def draw_object(one: MuseumObject, shot: int, *, shorter_px: int = 300) -> Picture:
-    """One photograph of one object: red, green and blue, 0 to 255; ``shot`` seeds light, place and background.
+    """Draw one photo of one object: red, green and blue, 0 to 255; ``shot`` seeds light, position and background.
 
     Source:
-        Ours, after the photographs of the iMet Collection contest of 2019.
+        Ours, modelled on the photos of the iMet Collection contest of 2019.
     """
     kind = KINDS[one.kind]
     return photo(_parts(one), seeds.generator(shot, "camera"), shorter_px=shorter_px, **kind.finish)
 
 
 def _parts(one: MuseumObject) -> Iterator[Part]:
-    """The shape, friezes of its cultures, further parts, and its motifs in cells of the field."""
+    """Yield the shape of an object, its friezes, further parts, and its motifs in cells of the field."""
     kind, chance = KINDS[one.kind], seeds.generator(one.key, "build")
-    looks = [CULTURES[name] for name in one.cultures] or [UNKNOWN_CULTURE]
+    styles = [CULTURES[name] for name in one.cultures] or [UNKNOWN_CULTURE]
     ground = mixed_colours(
-        looks[0].ground, (1, 1, 1) if chance.random() < 0.5 else BLACK, float(chance.uniform(0, 0.12))
+        styles[0].ground, (1, 1, 1) if chance.random() < 0.5 else BLACK, float(chance.uniform(0, 0.12))
     )
     colours = {
-        "ground": ground, "figure": looks[0].figure, "accent": looks[-1].accent, "gold": GOLD,
+        "ground": ground, "figure": styles[0].figure, "accent": styles[-1].accent, "gold": GOLD,
         "pale": mixed_colours(ground, (1.0, 0.96, 0.88), 0.55), "inside": mixed_colours(ground, BLACK, 0.75),
     }  # fmt: skip
     yield kind.outline, ground, 0.8
     for place, span in enumerate(kind.friezes):
         half = None if kind.is_round else float(kind.outline[:, 0].max())
-        yield from _frieze(looks[-1 - place % len(looks)], *span, half=half)
+        yield from _frieze(styles[-1 - place % len(styles)], *span, half=half)
     yield from ((outline, colours[name], height) for outline, name, height in kind.parts)
     left, top, right, bottom = kind.field
     n = len(one.motifs) + int(0 < len(one.motifs) < 3 and chance.random() < 0.3)
@@ -198,7 +198,7 @@ def _parts(one: MuseumObject) -> Iterator[Part]:
 
 
 def _frieze(culture: Culture, start: float, end: float, *, half: float | None) -> Iterator[Part]:
-    """A frieze between two heights, ``half`` wide on each side; or, without ``half``, between two radii."""
+    """Yield a frieze between two heights and ``half`` wide on each side; without ``half``, between two radii."""
     depth = end - start
     n = round(np.pi * (start + end) / depth) if half is None else max(4, round(2 * half / depth))
 

@@ -1,13 +1,13 @@
-"""Whole catalogues of drawn garments: a table with questions, whose photos also have addresses and product names.
+"""Create synthetic catalogues of garments: a table with questions, image addresses and product names.
 
 ```
 images/xxxxxxxx.jpg  all photos
-labels.csv           image,file,category,QUESTIONS,url,text,group; an empty cell is unanswered; several answers: a|b
-questions.toml       the questions, their answers, and to which categories they apply
+labels.csv           image,file,category,QUESTIONS,url,text,group; empty cell: no answer; several answers: a|b
+questions.toml       the questions, their answers, and the categories they apply to
 new.csv              image,file,url,text of further photos
-truth.csv            labels.csv with the right answer in every cell
-test_truth.csv       the same of the further photos
-README.txt           how it was drawn
+truth.csv            labels.csv with the true answer in every cell
+test_truth.csv       the true answers for the further photos
+README.txt           settings of the collection
 ```
 """
 
@@ -23,19 +23,19 @@ from PIL import Image
 
 from fieldmark.core import seeds
 from fieldmark.core.progress import QUIET, Progress
-from fieldmark.specimens.files import NAME_BITS, Drawn, DrawnPhotos, jpeg, refuse, weighted, write_csv
+from fieldmark.specimens.files import NAME_BITS, Drawn, DrawnPhotos, check_arguments, jpeg, weighted, write_csv
 from fieldmark.specimens.garments import QUESTIONS, Answers, Garment, draw_garment
 
 CATEGORY = "category"
-COLUMNS = {f"{kind}:{question}": answers for kind, asked in QUESTIONS.items() for question, answers in asked.items()}
-"""The questions by the names of their columns, ``category:attribute`` as in the contest."""
+COLUMNS = {f"{kind}:{question}": answers for kind, each in QUESTIONS.items() for question, answers in each.items()}
+"""Answers of each question, by column name: ``category:attribute``, as in the contest."""
 SHARE_TWO_COLOURS = 0.15
 NOUNS = {"dress": "dress", "shoe": "shoes", "pants": "trousers"}
 BRANDS = ("Aurora", "Bellamy", "Cleo", "Dahlia", "Ellis", "Fjord", "Gala", "Harper")
 
 
 class Product(NamedTuple):
-    """Something for sale: its looks, its name, and its slug for the addresses of its photos ("": they say nothing)."""
+    """A product: its garment, its name, and the slug in the addresses of its photos ("" for neutral addresses)."""
 
     garment: Garment
     text: str
@@ -43,13 +43,13 @@ class Product(NamedTuple):
 
     @property
     def truth(self) -> Answers:
-        """The right answers by column, the category first."""
+        """True answers by column, the category first."""
         kind, answers = self.garment.category, self.garment.answers
         return {CATEGORY: (kind,), **{f"{kind}:{question}": right for question, right in answers.items()}}
 
 
 def product(seed: int, number: int, *, share_leaky: float) -> Product:
-    """Product ``number`` of the shop ``seed``; its name and slug say some of what is asked, never anything wrong."""
+    """Return product ``number`` of the shop ``seed``. Its name and slug contain some true answers and no wrong ones."""
     chance = seeds.generator(seed, "product", number)
     (category,) = weighted(tuple(QUESTIONS), chance)
     answers = {question: weighted(allowed, chance) for question, allowed in QUESTIONS[category].items()}
@@ -77,32 +77,32 @@ def write_garments(  # noqa: PLR0913 - each is a property of the collection, and
     n_workers: int = 1,
     progress: Progress = QUIET,
 ) -> Drawn:
-    """Draw a shop's catalogue of dresses, shoes and pants, with questions, into an empty folder.
+    """Create a synthetic catalogue of dresses, shoes and pants, with questions, in an empty folder.
 
-    The same arguments give the same bytes, whatever the number of workers. A product has two photos, both in the same
-    part. ``data.reading.read(folder)`` reads it with its questions.
+    The same arguments give the same bytes, for any number of workers. A product has two photos, both in the same part.
+    ``data.reading.read(folder)`` reads the catalogue with its questions.
 
     Args:
-        folder: Where to; made if absent, refused if not empty.
-        n_train: Training photos.
-        n_test: Further photos, of other products.
-        share_unanswered: Share of the cells (photo, question that applies) that are empty; the category never is.
-        share_wrong: Share of the filled cells with another answer than the right one; the category is always right.
-        share_leaky: Share of the products whose photos' addresses tell what they are.
+        folder: Folder to write to; created if it does not exist, rejected if it is not empty.
+        n_train: Number of training photos.
+        n_test: Number of further photos, of other products.
+        share_unanswered: Share of empty cells (photo, question that applies); the category is always filled.
+        share_wrong: Share of wrong answers among the filled cells; the category is always right.
+        share_leaky: Share of the products whose image addresses contain answers.
         size_px: Width and height of a photo.
-        seed: Another seed, another shop.
-        n_workers: Threads that draw.
-        progress: Where to tell how far it is.
+        seed: Random seed.
+        n_workers: Number of drawing threads.
+        progress: Receives the number of finished photos.
 
     Returns:
-        The folder, the number of image files, and the table of the true answers about the further photos.
+        The folder, the number of image files, and the table with the true answers for the further photos.
 
     Raises:
-        PlanError: Numbers that cannot be drawn; all are told at once.
-        DataError: The folder holds something already.
+        PlanError: Numbers are out of range; all are listed.
+        DataError: The folder is not empty.
 
     Source:
-        Ours; questions and addresses after the iMaterialist challenge of 2017.
+        Ours; questions and addresses follow the iMaterialist challenge of 2017.
     """
     folder = Path(folder)
     limits: dict[str, tuple[float, float, float]] = {
@@ -114,11 +114,12 @@ def write_garments(  # noqa: PLR0913 - each is a property of the collection, and
         "size_px": (size_px, 48, 2048),
         "n_workers": (n_workers, 1, 256),
     }
-    refuse(limits, folder)
+    check_arguments(limits, folder)
     photos = DrawnPhotos(n_train, np.arange(0), 0, n_test, seed)
     numbers = [*(n // 2 for n in photos.train), *((n_train + 1) // 2 + n // 2 for n in range(n_test))]
     products = [product(seed, number, share_leaky=share_leaky) for number in range(max(numbers) + 1)]
-    readme = f"""{len(numbers)} pictures of garments, drawn by fieldmark.specimens: no address leads anywhere.
+    n = len(numbers)
+    readme = f"""{n} synthetic pictures of garments, drawn by fieldmark.specimens. The addresses do not exist.
 {n_train=} {n_test=} {share_unanswered=} {share_wrong=} {share_leaky=} {size_px=} {seed=}
 """
 
@@ -138,9 +139,9 @@ def write_garments(  # noqa: PLR0913 - each is a property of the collection, and
 def given_answers(
     truths: Sequence[Answers], *, unanswered: float, wrong: float, seed: int
 ) -> list[dict[str, tuple[str, ...]]]:
-    """The answers of a table that somebody filled in; the category is always there and right.
+    """Return answers with simulated mistakes of annotators. The category is always given and right.
 
-    A share of the other cells is ``unanswered``; of the rest a share is ``wrong``: another answer of the question.
+    A share ``unanswered`` of the other cells is empty. A share ``wrong`` of the remaining cells has a wrong answer.
     """
     chance = seeds.generator(seed, "given")
     given = [dict(truth) for truth in truths]
@@ -158,7 +159,7 @@ def given_answers(
 def _write_tables(
     folder: Path, photos: DrawnPhotos, given: Sequence[Answers], products: list[Product], numbers: list[int]
 ) -> None:
-    """Write the tables, each in the order of the photos' names; ``numbers`` are the products of the photos."""
+    """Write the tables, each sorted by photo name; ``numbers`` holds the product number of each photo."""
     header = ["image", "file", CATEGORY, *COLUMNS, "url", "text", "group"]
 
     def row(n: int, answers: Answers) -> list[str]:

@@ -1,9 +1,9 @@
-"""One humpback's tail seen flat from behind: the edge, the black and the white, the scars.
+"""Draw the flat tail of a humpback whale from behind: edge, black and white pigment, scars.
 
-Everything is measured in half spans: the notch between the two flukes is (0, 0), the tips lie near (-1, 0.3) and
-(1, 0.3), the leading edge meets the stem at about (0, -0.5). Each fluke (``Half``) is described on its own with
-coordinates along the span (0 at the notch, 1 at the tip) and across it (0 at the trailing edge, 1 at the leading edge);
-the left one is drawn mirrored. No mark of one half is shared with the other, so a mirrored tail is another animal.
+The unit of length is half a span. The notch between the two flukes is (0, 0). The tips are near (-1, 0.3) and
+(1, 0.3), and the leading edge meets the stem near (0, -0.5). Each fluke (``Half``) has its own coordinates: along the
+span (0 at the notch, 1 at the tip) and across it (0 at the trailing edge, 1 at the leading edge). The left fluke is
+drawn mirrored. The two halves have different marks, so a horizontal flip shows another individual.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ Places = Float64[np.ndarray, " place"]
 Outline = Float64[np.ndarray, "point 2"]
 
 LEFT, RIGHT, TOP, BOTTOM = -1.06, 1.06, 0.6, -1.25
-"""The part of the fluke's plane that is drawn, half spans."""
+"""Borders of the drawn area, in half spans."""
 ROOT = -0.5
 """Height at which the leading edges meet the stem."""
 NECK = 0.1
-"""Half the width of the stem where it meets the leading edges."""
+"""Half the width of the stem at the leading edges."""
 PIGMENT_TYPES = (0.16, 0.2, 0.22, 0.2, 0.22)
 """Shares of the five pigment types, from nearly all white (type 1) to nearly all black (type 5)."""
 
 
 @dataclass(frozen=True)
 class Notch:
-    """A nick in the trailing edge: place along the span, depth and width in half spans."""
+    """A nick in the trailing edge: position along the span, depth and width, in half spans."""
 
     place: float
     depth: float
@@ -42,7 +42,7 @@ class Notch:
 
 @dataclass(frozen=True)
 class Scar:
-    """A scratch: where it begins (along, across), the way it runs (radians), length, bend, width; in half spans."""
+    """A scratch: start (along, across), direction (radians), length, bend and width, in half spans."""
 
     along: float
     across: float
@@ -54,7 +54,7 @@ class Scar:
 
 @dataclass(frozen=True)
 class Ring:
-    """The round scar of a barnacle: centre (along, across) and radius in half spans."""
+    """A round scar of a barnacle: centre (along, across) and radius, in half spans."""
 
     along: float
     across: float
@@ -66,25 +66,25 @@ class Half:
     """One of the two flukes of a tail."""
 
     lift: float  # height of the tip above the notch
-    hump: float  # how far the trailing edge bows upwards
+    hump: float  # upward bow of the trailing edge
     hook: float  # height of the little hook at the tip
     bow: float  # roundness of the leading edge; larger is fuller
     waves: tuple[float, ...]  # heights of the slow waves of the trailing edge, longest first
     teeth: tuple[float, ...]  # heights of its small teeth, evenly spaced
     notches: tuple[Notch, ...]  # its nicks
-    white_from: float  # where along the span the white begins; above 1 there is none
-    ragged: float  # how irregular the border between black and white is
+    white_from: float  # start of the white along the span; no white above 1
+    ragged: float  # irregularity of the border between black and white
     rims: tuple[float, float]  # width of the black rim at the trailing and the leading edge
     speckle: float  # density of small white dots, 0 to 1
     blotch: float  # density of dark blotches in the white, 0 to 1
-    place: tuple[int, int]  # row and column in the noise tiles that give the patches their shape
+    place: tuple[int, int]  # row and column in the noise tiles that shape the patches
     scars: tuple[Scar, ...]  # its scratches
     rings: tuple[Ring, ...]  # its barnacle scars
 
 
 @dataclass(frozen=True)
 class Fluke:
-    """All that makes one individual: two halves that differ, the notch between them, its black and its white."""
+    """One individual: two different halves, the notch between them, and the brightness of black and white skin."""
 
     pigment: int  # type 1 (nearly all white) to 5 (nearly all black)
     left: Half  # the fluke on the left of the picture
@@ -96,7 +96,7 @@ class Fluke:
 
     @classmethod
     def of(cls, seed: int, number: int) -> Fluke:
-        """Individual ``number`` of the world ``seed``: always the same animal."""
+        """Return individual ``number`` of ``seed``; the same arguments give the same individual."""
         chance = seeds.generator(seed, "fluke", number)
         pigment = int(chance.choice(5, p=PIGMENT_TYPES)) + 1
         build = {
@@ -116,7 +116,7 @@ class Fluke:
 
 
 def _half(chance: Generator, pigment: int, build: dict[str, float]) -> Half:
-    """One fluke: the build of both with a deviation, and marks of its own."""
+    """Return one fluke: the shape of both flukes with a random deviation, and its own marks."""
     tooth_height = chance.choice([0.006, 0.015, 0.03], p=[0.35, 0.4, 0.25])
     white_from = (-0.4, 0.08, 0.36, 0.62, 1.3)[pigment - 1] + chance.normal(0, 0.12)
     return Half(
@@ -145,7 +145,7 @@ def _half(chance: Generator, pigment: int, build: dict[str, float]) -> Half:
 
 
 def _scars(chance: Generator) -> tuple[Scar, ...]:
-    """Single scratches, and sometimes a rake mark: a killer whale's teeth leave some lines side by side."""
+    """Return single scratches, and sometimes a rake mark: parallel lines from the teeth of a killer whale."""
     scars = [
         Scar(*(float(v) for v in chance.uniform([0.08, 0.1, 0, 0.08, -0.3, 0.005], [0.95, 0.9, 6.3, 0.4, 0.3, 0.016])))
         for _ in range(chance.poisson(2.5))
@@ -161,14 +161,14 @@ def _scars(chance: Generator) -> tuple[Scar, ...]:
 
 
 def edges(half: Half, along: Places) -> tuple[Places, Places]:
-    """Heights of the trailing and the leading edge of one fluke at places along its span.
+    """Return the heights of the trailing and the leading edge of one fluke.
 
     Args:
-        half: The fluke, without the notch that both share.
-        along: Places between 0 (notch) and 1 (tip).
+        half: The fluke, without the notch between both flukes.
+        along: Positions along the span, from 0 (notch) to 1 (tip).
 
     Returns:
-        Trailing edge and leading edge; the first is above the second, and they meet at the tip.
+        Heights of the trailing and the leading edge. The trailing edge is above the leading edge; they meet at the tip.
     """
     bent = np.pi * np.arange(1, 1 + len(half.waves))[:, None] * along
     trailing = half.lift * along**1.4 + half.hump * np.sin(np.pi * along**0.8) + half.hook * np.exp((along - 1) / 0.06)
@@ -183,7 +183,7 @@ def edges(half: Half, along: Places) -> tuple[Places, Places]:
 
 
 def outline(fluke: Fluke) -> Outline:
-    """The silhouette as a closed polygon (x, y) in half spans: both flukes and the stem below them."""
+    """Return the silhouette as a closed polygon (x, y) in half spans: both flukes and the stem below them."""
     along = np.sin(np.linspace(0, np.pi / 2, 220))
     halves = []
     for half in (fluke.left, fluke.right):
@@ -196,7 +196,7 @@ def outline(fluke: Fluke) -> Outline:
 
 
 def _tone(half: Half, along: Float64[np.ndarray, " width"], height: Float64[np.ndarray, " height"]) -> Plane:
-    """How white the skin is, 0 to 1, on one fluke without its scars."""
+    """Return the whiteness of the skin of one fluke without scars, 0 to 1."""
     trailing, leading = (edge.astype(np.float32) for edge in edges(half, np.clip(along, 0, 1)))
     high = height.astype(np.float32)[:, None]
     span = along.astype(np.float32)
@@ -216,7 +216,7 @@ def _tone(half: Half, along: Float64[np.ndarray, " width"], height: Float64[np.n
 
 
 def _marks(half: Half, *, side: int, texels: float) -> list[Stroke]:
-    """The scratches and rings of one fluke as lines in texels; ``side`` is -1 for the left fluke."""
+    """Return the scratches and rings of one fluke as lines in texels; ``side`` is -1 for the left fluke."""
 
     def at(along: float, across: float) -> Float64[np.ndarray, " xy"]:
         trailing, leading = edges(half, np.array([along]))
@@ -235,23 +235,23 @@ def _marks(half: Half, *, side: int, texels: float) -> list[Stroke]:
 
 
 def _to_texels(points: Outline, texels: float) -> Outline:
-    """From half spans (up is positive) to columns and rows of the texture (down is positive)."""
+    """Convert half spans (y up) to columns and rows of the texture (y down)."""
     return np.stack([(points[:, 0] - LEFT) * texels, (TOP - points[:, 1]) * texels], axis=1)
 
 
 @lru_cache(maxsize=8)
 def skin(fluke: Fluke, *, texels: int) -> Float32[np.ndarray, "2 rows columns"]:
-    """The whole tail as a flat texture: brightness of the skin, and where there is skin at all.
+    """Return the tail as a flat texture with two channels: brightness of the skin, and cover.
 
     Args:
         fluke: The individual.
-        texels: Texture pixels per half span; about as many as the photo will show.
+        texels: Texture pixels per half span; use about the number of pixels in the photo.
 
     Returns:
-        Two channels, 0 to 1: brightness times cover, and cover. Read-only, as it is kept for the next photo.
+        Two channels, 0 to 1: brightness times cover, and cover. The array is read-only, because it is cached.
 
     Source:
-        Ours; the five types as catalogues of humpbacks use them.
+        Ours; the five pigment types are those of humpback catalogues.
     """
     columns = 2 * round(RIGHT * texels)
     size_px = (columns, round((TOP - BOTTOM) * texels))

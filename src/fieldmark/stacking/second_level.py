@@ -48,7 +48,7 @@ def second_level(  # noqa: PLR0913 - options, all by keyword
     truth: Bool[np.ndarray, "image label"],
     fold: Int[np.ndarray, " image"],
     *,
-    is_told: Bool[np.ndarray, "image label"] | None = None,
+    is_labelled: Bool[np.ndarray, "image label"] | None = None,
     by: Stacking = Stacking(),  # noqa: B008 - a frozen value
     label_groups: Int[np.ndarray, " label"] | None = None,
     seed: int = 0,
@@ -68,7 +68,7 @@ def second_level(  # noqa: PLR0913 - options, all by keyword
         truth: Labels of the known photos.
         fold: Folds of the known photos, from 0, whole images; the folds of the scores may be used again. At least three
             folds if the features use labels (share, reduced ImageNet, relevance), otherwise two.
-        is_told: Which cells of the truth are labelled; other cells are scored but not used for training. None: all.
+        is_labelled: Which cells of the truth are labelled; other cells are scored but not used for training. None: all.
         by: All settings.
         label_groups: Group of each label (culture, tag), from 0.
         seed: Random seed for drawing negatives and for the trees.
@@ -87,8 +87,8 @@ def second_level(  # noqa: PLR0913 - options, all by keyword
         the modules.
     """
     refuse_truth(inputs, truth)
-    if is_told is not None:
-        refuse_truth(inputs, is_told)
+    if is_labelled is not None:
+        refuse_truth(inputs, is_labelled)
     inputs.must_serve(by.features)
     uses_labels = by.features.share or by.features.imagenet == "reduced" or by.features.relevance is not None
     fold = _checked_folds(fold, inputs.n_images, least=3 if uses_labels else 2)
@@ -97,7 +97,7 @@ def second_level(  # noqa: PLR0913 - options, all by keyword
     projection = None
     if inputs.imagenet is not None and by.features.imagenet == "reduced":
         projection = Projection.of(inputs.imagenet, n_components=by.features.n_components)
-    neighbours = NeighbourLabels.of(inputs, truth, fold, by.features, is_labelled=is_told)
+    neighbours = NeighbourLabels.of(inputs, truth, fold, by.features, is_labelled=is_labelled)
     names = column_names(inputs, by.features) + neighbours.names
     file = None if scratch is None else scratch / TABLE
     try:
@@ -105,7 +105,7 @@ def second_level(  # noqa: PLR0913 - options, all by keyword
             inputs, cells, by.features, label_groups=groups, projection=projection, file=file, progress=progress
         )
         where = cells.image, cells.label
-        labelled = np.ones(len(cells), bool) if is_told is None else is_told[where]
+        labelled = np.ones(len(cells), bool) if is_labelled is None else is_labelled[where]
         cross_fitting = _CrossFitting(
             cells, table, neighbours.columns_for(inputs, fold=fold), fold[cells.image], truth[where], labelled
         )

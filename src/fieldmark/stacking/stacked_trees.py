@@ -163,7 +163,7 @@ class StackedTrees:
         arrays = {
             "label_groups": self.label_groups,
             "fold": known.fold,
-            "n_told": known.n_labelled,
+            "n_labelled": known.n_labelled,
             "n_with": known.n_with,
             "truth_image": image.astype(np.int32),
             "truth_label": label.astype(np.int32),
@@ -187,7 +187,7 @@ class StackedTrees:
         if is_labelled is not None:
             is_labelled[tuple(arrays["unlabelled"].T)] = False
         neighbours = NeighbourLabels(
-            n_labelled=arrays["n_told"],
+            n_labelled=arrays["n_labelled"],
             n_with=arrays["n_with"],
             mass=arrays.get("mass"),
             all_mass=arrays.get("all_mass"),

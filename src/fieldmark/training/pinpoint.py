@@ -166,14 +166,16 @@ def cross_validate(
     for k in range(n_folds):
         pinpointer = fit_clicks(lesson, photos=np.flatnonzero(fold != k), n_steps=n_steps, seed=seed)
         held_out = np.flatnonzero(fold == k)
-        predicted[held_out] = tell(pinpointer, Maps(lesson.maps.fine[held_out], lesson.maps.coarse[held_out]))
+        predicted[held_out] = predict_coordinates(
+            pinpointer, Maps(lesson.maps.fine[held_out], lesson.maps.coarse[held_out])
+        )
     return PinpointPredictions(
         predicted, errors(predicted, lesson.coordinates[: lesson.n_photos], lesson.points, has_box=lesson.has_box)
     )
 
 
 @torch.inference_mode()
-def tell(pinpointer: Pinpointer, maps: Maps) -> Float[np.ndarray, "photo coordinate"]:
+def predict_coordinates(pinpointer: Pinpointer, maps: Maps) -> Float[np.ndarray, "photo coordinate"]:
     """Return predicted coordinates. Boxes are clipped to the image, with sides of at least 1 % of the image side."""
     predicted = pinpointer(maps).numpy().copy()
     if pinpointer.has_box:

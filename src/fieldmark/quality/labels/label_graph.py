@@ -71,7 +71,7 @@ class SimilarLabels:
 
 
 @dataclass(frozen=True)
-class Apart:
+class ExclusiveLabels:
     """Two labels of one group that never occur together, although some images with both are expected by chance.
 
     Attributes:
@@ -97,13 +97,13 @@ class LabelGraph:
         names: Label names, in column order.
         implications: Implied labels, sorted by the number of images that lack the implied label, largest first.
         similar: Labels with similar names, the most similar first.
-        apart: Labels that never occur together, sorted by the expected number of images with both, largest first.
+        exclusive: Labels that never occur together, sorted by the expected number of images with both, largest first.
     """
 
     names: tuple[str, ...]
     implications: tuple[Implication, ...]
     similar: tuple[SimilarLabels, ...]
-    apart: tuple[Apart, ...]
+    exclusive: tuple[ExclusiveLabels, ...]
 
 
 def inspect_labels(
@@ -147,7 +147,7 @@ def inspect_labels(
         names=tuple(names),
         implications=_implications(names, parts, together),
         similar=_similar(names, parts, together, ratio),
-        apart=_apart(names, parts, together, len(truth), expected),
+        exclusive=_exclusive(names, parts, together, len(truth), expected),
     )
 
 
@@ -254,9 +254,9 @@ def _similar(
     return tuple(sorted(found, key=lambda each: (-each.ratio, each.first, each.second)))
 
 
-def _apart(
+def _exclusive(
     names: Sequence[str], parts: Sequence[tuple[str, str]], together: np.ndarray, n_images: int, expected: float
-) -> tuple[Apart, ...]:
+) -> tuple[ExclusiveLabels, ...]:
     own = np.diag(together).astype(float)
     groups = np.array([group for group, _ in parts])
     by_chance = own[:, None] * own / max(n_images, 1)
@@ -264,7 +264,9 @@ def _apart(
     found = []
     for at, other in np.argwhere(np.triu(hits, 1)):
         first, second = _commoner(int(at), int(other), together)
-        found.append(Apart(names[first], names[second], int(own[first]), int(own[second]), float(by_chance[at, other])))
+        found.append(
+            ExclusiveLabels(names[first], names[second], int(own[first]), int(own[second]), float(by_chance[at, other]))
+        )
     return tuple(sorted(found, key=lambda each: (-each.expected, each.first, each.second)))
 
 

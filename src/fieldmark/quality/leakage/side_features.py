@@ -217,12 +217,12 @@ def _counted(
         strengths: Weights of a single photo in a bin.
         beside: Labels of the two nearest photos, used as the last and smallest bin.
     """
-    n_learnt, n_answers = truth.shape
-    prior = np.asarray(truth.sum(axis=0), np.float32).ravel() / max(1, n_learnt)
+    n_train, n_labels = truth.shape
+    prior = np.asarray(truth.sum(axis=0), np.float32).ravel() / max(1, n_train)
     counted: list[tuple[Sparse, np.ndarray, np.ndarray]] = []
     for fitted, codes in levels:
         member: Sparse = csr_matrix(
-            (np.ones(n_learnt, np.float32), (fitted, np.arange(n_learnt))), shape=(n_codes, n_learnt)
+            (np.ones(n_train, np.float32), (fitted, np.arange(n_train))), shape=(n_codes, n_train)
         )
         n = np.bincount(fitted, minlength=n_codes).astype(np.float32)
         counted.append((csr_matrix(member @ truth), n, codes))
@@ -236,7 +236,7 @@ def _counted(
         scores = []
         for strength in strengths:
             prior_weight = np.float32(1 / strength)
-            share = np.broadcast_to(prior, (len(rows_to_score), n_answers))
+            share = np.broadcast_to(prior, (len(rows_to_score), n_labels))
             for counts, n in bins:
                 share = (counts + prior_weight * share) / (n + prior_weight)
             scores.append(share)

@@ -267,7 +267,7 @@ def _by_clicks(
     paths: Sequence[Path], spec: TrainedFinder, *, device: str, n_workers: int, progress: Progress
 ) -> list[FoundSubject]:
     from fieldmark.models.pinpoint import Maps, PinpointBackbone, open_pinpointer
-    from fieldmark.training.pinpoint import tell
+    from fieldmark.training.pinpoint import predict_coordinates
 
     stored = open_pinpointer(Path(spec.folder), sha256=spec.sha256)
     card = stored.card
@@ -275,7 +275,7 @@ def _by_clicks(
     found: list[FoundSubject] = []
 
     def add_maps(maps: Maps) -> None:
-        for values in tell(stored.pinpointer, Maps(maps.fine.cpu(), maps.coarse.cpu())).tolist():
+        for values in predict_coordinates(stored.pinpointer, Maps(maps.fine.cpu(), maps.coarse.cpu())).tolist():
             box, rest = (tuple(values[:4]), values[4:]) if card.has_box else (None, values)
             places = tuple((rest[at], rest[at + 1]) for at in range(0, len(rest), 2))
             found.append(FoundSubject(box, points=places))  # type: ignore[arg-type]

@@ -208,7 +208,7 @@ def answer_watch(stage: Train, context: Context, *, k: int, group: Ranks) -> Wat
     source = photo_source(known.take(rows), stage.preprocess)
     truth = known.truth[np.ix_(rows, columns)] > 0
     numbers, question_of = np.unique(known.vocabulary.question_of[columns], return_inverse=True)
-    has_answer = known.told[np.ix_(rows, numbers)]
+    has_answer = known.has_answer[np.ix_(rows, numbers)]
 
     def watch(network: Network) -> dict[str, float]:
         outputs = embed_photos(network, source, device=group.device, n_workers=context.n_workers, logits=True)

@@ -18,7 +18,7 @@ def labelled_truth(photos: Collection) -> Float32[np.ndarray, "image answer"]:
 
 def labelled_answers(photos: Collection) -> Bool[np.ndarray, "image answer"]:
     """Return which cells of the ground truth are labelled: the columns of questions that the photo's row answers."""
-    return photos.told[:, photos.vocabulary.question_of]
+    return photos.has_answer[:, photos.vocabulary.question_of]
 
 
 def prior_of(photos: Collection) -> Float64[np.ndarray, " answer"]:

@@ -73,7 +73,7 @@ class Stack(Stage):
             second_level_inputs(self._known(context), features),
             truth > 0,
             fold,
-            is_told=~np.isnan(truth),
+            is_labelled=~np.isnan(truth),
             by=available_columns(self.settings, statistics=self.image_features is not None),
             label_groups=group_numbers(known.vocabulary),
             seed=context.seed,

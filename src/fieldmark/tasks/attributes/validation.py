@@ -49,7 +49,7 @@ class OutOfFoldAnswers:
     @cached_property
     def labelled(self) -> Bool[np.ndarray, "image question"]:
         """Return which questions have a label, for each photo."""
-        return self.known.told
+        return self.known.has_answer
 
     @cached_property
     def proba(self) -> Float32[np.ndarray, "image answer"]:

@@ -25,9 +25,9 @@ def identity_issues(
     """Return the photos of a run's table that may show another individual than the table says, most probable first.
 
     Validation photos are scored by networks that were not trained on them, with fusion weights from other photos. Of
-    the training photos, only those of unknown individuals are compared. Their networks may have learnt that these
-    individuals are unknown, so the evidence for a name is mainly keypoint matches, which involve no training on these
-    photos. Training photos with a name are not checked.
+    the training photos, only those of unknown individuals are compared. Their networks were trained
+    to treat these individuals as unknown, so the evidence for a name is mainly keypoint matches, which need no
+    training on these photos. Training photos with a name are not checked.
 
     Args:
         context: A finished run whose last ranking stage matches keypoints.

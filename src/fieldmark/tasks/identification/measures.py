@@ -36,8 +36,9 @@ def measure(
         groups: Group number of each photo; intervals resample groups. None to resample photos.
 
     Returns:
-        MAP@k; for known individuals top-1, top-k, MAP@k and FNIR (false-negative identification rate); for unknown
-        individuals FPIR (false-positive identification rate); AUC; and the false discovery rate of the given names.
+        MAP@k; for known individuals top-1, top-k, MAP@k, FNIR (false-negative identification rate) and the false
+        rejection rate; for unknown individuals FPIR (false-positive identification rate); AUC; and the false discovery
+        rate of the given names.
     """
     of = Units.of(groups, len(truth))
     answers = rank(scores, unknown_at=unknown_at, k=k)
@@ -69,7 +70,12 @@ def measure(
                 average_precision(some, right, k=k),
                 "mean average precision for known individuals, without the answer “unknown”",
             ),
-            of_known.share(FNIR, first[known] == -1, "share of known individuals answered as unknown"),
+            of_known.share(
+                FNIR,
+                first[known] != right,
+                "share of known individuals whose first answer is not their name: “unknown” or another name",
+            ),
+            of_known.share(FALSE_REJECTION, first[known] == -1, "share of known individuals answered as unknown"),
         ]
     if known.any() and not known.all():
         rows.append(
@@ -90,8 +96,8 @@ def measure(
     return tuple(rows)
 
 
-FNIR, FPIR = "FNIR", "FPIR"
-"""Names of the false-negative and the false-positive identification rate."""
+FNIR, FPIR, FALSE_REJECTION = "FNIR", "FPIR", "false rejection rate"
+"""Names of the false-negative and the false-positive identification rate, and of the part of FNIR that is “unknown”."""
 
 FPIR_TARGETS = (0.01, 0.05)
 """Values of FPIR at which TPIR (true-positive identification rate) is always measured."""
@@ -140,7 +146,8 @@ def measure_decision(
         rows += [
             of.mean(f"MAP@{k}, cross-fitted", average_precision(answers, truth, k=k), meaning),
             of.at(~known).share(f"{FPIR}, cross-fitted", answers[~known, 0] != -1, meaning),
-            of.at(known).share(f"{FNIR}, cross-fitted", answers[known, 0] == -1, meaning),
+            of.at(known).share(f"{FNIR}, cross-fitted", answers[known, 0] != truth[known], meaning),
+            of.at(known).share(f"{FALSE_REJECTION}, cross-fitted", answers[known, 0] == -1, meaning),
         ]
     for target in FPIR_TARGETS:
         at = thresholds(FalseMatchBudget(budget=target))
