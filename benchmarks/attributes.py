@@ -17,8 +17,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-from fieldmark.stages.engine import execute, open_run
-from fieldmark.stages.scored import new_proba
 
 from fieldmark.core.files import read_json, write_json
 from fieldmark.data.collection import Collection
@@ -27,9 +25,12 @@ from fieldmark.data.reading import read
 from fieldmark.decisions.hierarchy import likeliest
 from fieldmark.metrics.intervals import interval
 from fieldmark.metrics.questions import error_per_question
-from fieldmark.pipeline.networks import label_source
+from fieldmark.pipeline.artifacts.scores import ScoredPhotos
+from fieldmark.pipeline.context import Context
+from fieldmark.pipeline.engine import execute
 from fieldmark.pipeline.plan import Stage
 from fieldmark.plans.recipe import RECIPES
+from fieldmark.quality.regions.sources import label_source
 from fieldmark.stages.common.train import Train
 from fieldmark.stages.labels.resolve_hierarchy import ResolveHierarchy
 from fieldmark.tasks.reporting import write_report
@@ -48,7 +49,7 @@ QUESTIONS = (
 )
 FORMS = {"flat": "softmax", "hierarchical": "conditional"}
 SIDE_PX = 128
-MODELS = ("pictures", "texts", "trees", "merged")
+MODELS = ("pictures", "texts", "trees", "ensemble")
 
 
 class Lines:
@@ -80,7 +81,7 @@ def run(folder: Path, *, name: str, form: str, seed: int, effort: float) -> None
     plan = plan.model_copy(update={"stages": tuple(_smaller(stage) for stage in plan.stages)}).check()
     began = time.monotonic()
     execute(plan, known, folder / name, new=test, seed=seed, progress=Lines(), features=folder / "features")
-    write_report(open_run(folder / name))
+    write_report(Context.open(folder / name))
     measured(folder / name, test)
     print(f"{name}: {time.monotonic() - began:.0f} s", flush=True)
 
@@ -94,19 +95,25 @@ def _smaller(stage: Stage) -> Stage:
 
 def measured(folder: Path, test: Collection) -> None:
     """Store and print the errors of each model, and of the resolved ensemble, on the test part."""
-    opened = open_run(folder)
-    job, vocabulary = opened.job(), opened.known.vocabulary
+    context = Context.open(folder)
+    vocabulary = context.known.vocabulary
     answers = {}
-    for stage in opened.plan.stages:
+    for stage in context.plan.stages:
         if stage.name in MODELS:
-            answers[stage.name] = likeliest(new_proba(job, stage.name), vocabulary.question_of)
-    resolve = opened.plan.only(ResolveHierarchy)
-    resolved = resolve.settled(new_proba(job, resolve.reads_from), vocabulary)
-    answers["merged, resolved"] = np.where(resolved >= 0, resolved, answers["merged"])
-    pictures = resolve.settled(new_proba(job, "pictures"), vocabulary)
+            answers[stage.name] = likeliest(new_proba(context, stage.name), vocabulary.question_of)
+    resolve = context.plan.only(ResolveHierarchy)
+    resolved = resolve.decoded(new_proba(context, resolve.reads_from), vocabulary)
+    answers["ensemble, resolved"] = np.where(resolved >= 0, resolved, answers["ensemble"])
+    pictures = resolve.decoded(new_proba(context, "pictures"), vocabulary)
     answers["pictures, resolved"] = np.where(pictures >= 0, pictures, answers["pictures"])
     np.savez(folder / "test.npz", **answers)
-    report(folder.name, answers, test, opened.known)
+    report(folder.name, answers, test, context.known)
+
+
+def new_proba(context: Context, name: str) -> np.ndarray:
+    """Return the probabilities of all answers for the test part, averaged over the networks of a stage."""
+    scored: ScoredPhotos = context.of_new().value(name)
+    return scored.mean.of(context.known.vocabulary.tags)
 
 
 def truth_of(test: Collection, known: Collection) -> np.ndarray:
@@ -140,16 +147,17 @@ def baseline(folder: Path) -> None:
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
 
-    from fieldmark.pipeline.networks import saved_nets
-    from fieldmark.training.features import pooled
+    from fieldmark.pipeline.artifacts.models import Models
+    from fieldmark.training.features import FeatureStore, pooled
 
     known, test = photos()
     some = next(path for path in sorted(folder.iterdir()) if (path / "metrics.json").exists())
-    opened = open_run(some)
-    train = opened.plan.only(Train)
-    net = saved_nets(opened.run.stage(train.name), device="cpu")[0]
+    context = Context.open(some)
+    train = context.plan.only(Train)
+    net = context.artifact(Models, train.name).nets("cpu")[0]
     source = label_source((known, test), train.preprocess)
-    kept = pooled(net.network, source, folder=folder / "features")
+    kept = pooled(net.network, source, features=FeatureStore(folder / "features"))
+    assert kept is not None, "too little disk space for the cached features"
     n = len(known) + len(test)
     kept.fill(np.arange(2 * n), progress=Lines(), n_workers=1)
     rows = np.concatenate(

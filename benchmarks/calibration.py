@@ -11,14 +11,14 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from fieldmark.stages.engine import open_run
 
 from fieldmark.decisions.confidence import crossed_confidence
 from fieldmark.decisions.ranking import top
 from fieldmark.decisions.specs import Isotonic, Logistic
 from fieldmark.metrics.calibration import calibration_error
 from fieldmark.metrics.open_set import roc_auc
-from fieldmark.tasks.identification.report import Judged
+from fieldmark.pipeline.context import Context
+from fieldmark.tasks.identification.validation import ValidatedPhotos
 
 
 def main() -> None:
@@ -27,7 +27,7 @@ def main() -> None:
     print("| run | form | known: AUC | log loss | error | right: AUC | log loss | error |")
     print("|---|---|---|---|---|---|---|---|")
     for folder in parser.parse_args().runs:
-        scored = Judged(open_run(folder))
+        scored = ValidatedPhotos(Context.open(folder))
         known = scored.truth >= 0
         right = known & (top(scored.scores, k=1)[0][:, 0] == scored.truth)
         groups = scored.known.take(scored.rows).groups

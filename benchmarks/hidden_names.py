@@ -25,7 +25,6 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from fieldmark.stages.engine import open_run
 
 from fieldmark.api.duplicates import duplicates
 from fieldmark.data.collection import Collection
@@ -37,10 +36,12 @@ from fieldmark.gallery.identities import best_identities
 from fieldmark.gallery.store import EMBEDDING, GalleryStore
 from fieldmark.images.hashes import hashes
 from fieldmark.metrics.intervals import interval
+from fieldmark.pipeline.context import Context
 from fieldmark.stages.identity.embed import Embed
+from fieldmark.tasks.identification.issues import identity_issues
 from fieldmark.tasks.identification.measures import measure, measure_decision
-from fieldmark.tasks.identification.report import Judged
-from fieldmark.tasks.issues import LabelIssue, identity_issues
+from fieldmark.tasks.identification.validation import ValidatedPhotos
+from fieldmark.tasks.issues import LabelIssue
 
 DATA = Path(os.environ.get("FIELDMARK_DATA", Path(__file__).parents[2] / "shared" / "data"))
 WITHIN = 6
@@ -94,21 +95,21 @@ class Later:
         name = self.later.get(image)
         return None if name is None else self.names.get(name, set())
 
-    def verdict(self, label_error_proba: LabelIssue) -> str:
+    def verdict(self, issue: LabelIssue) -> str:
         """Return whether the name suggested for an unknown individual is right, by the later identities."""
-        names = self.of_today(label_error_proba.image)
-        if names is None or self.later.get(label_error_proba.beside) == NEW:
+        names = self.of_today(issue.image)
+        if names is None or self.later.get(issue.beside) == NEW:
             return "not known"
-        if self.later[label_error_proba.image] == NEW:
+        if self.later[issue.image] == NEW:
             return "still new"
-        return "right" if label_error_proba.label in names else "another name"
+        return "right" if issue.label in names else "another name"
 
 
 def counts(known: Collection, later: Later) -> None:
     """Print the number of photos in both contests, and the later identities of unknown individuals."""
     unknowns = [image for image, name in known.table.select("image", "identity").iter_rows() if name == NEW]
-    again = [image for image in unknowns if image in later.said]
-    named = [image for image in again if later.said[image] != NEW]
+    again = [image for image in unknowns if image in later.later]
+    named = [image for image in again if later.later[image] != NEW]
     today = [image for image in named if later.of_today(image)]
     several = [names for names in later.names.values() if len(names) > 1]
     print(f"{len(later.later):,} of {len(known):,} photos are in both contests")
@@ -119,10 +120,10 @@ def counts(known: Collection, later: Later) -> None:
 
 def decision(folder: Path, later: Later) -> None:
     """Print the metrics of a run by the table, and by the later identities."""
-    scored = Judged(open_run(folder))
+    scored = ValidatedPhotos(Context.open(folder))
     images = [scored.known.images[row] for row in scored.rows]
     column = {name: number for number, name in enumerate(scored.known.vocabulary.identities)}
-    shown = {scored.known.table["identity"][row] for row in np.flatnonzero(scored.fold < 0).tolist()}
+    shown = {scored.known.table["identity"][row] for row in np.flatnonzero(scored.folds.fold < 0).tolist()}
     truth, use = scored.truth.copy(), np.ones(len(scored.truth), np.bool_)
     hidden = right = 0
     for row in np.flatnonzero(scored.truth < 0).tolist():
@@ -147,7 +148,7 @@ def decision(folder: Path, later: Later) -> None:
         threshold = fit_unknown_threshold(MaxMap(), scores, classes, k=5).at
         confidence = crossed_confidence(scores, classes, groups=groups)
         rows = measure(scores, classes, unknown_at=threshold, k=5)
-        rows += measure_decision(scores, classes, unknown=MaxMap(), sure=confidence, groups=groups, k=5)
+        rows += measure_decision(scores, classes, unknown=MaxMap(), confidence=confidence, groups=groups, k=5)
         value = {row.name: f"{row.value:.3f} ({row.low:.3f}-{row.high:.3f})" for row in rows}
         cells = " | ".join(value[one] for one in COLUMNS)
         print(f"| {name} | {len(classes)} | {int((classes < 0).sum())} | {cells} |")
@@ -155,10 +156,10 @@ def decision(folder: Path, later: Later) -> None:
 
 def issues(folder: Path, later: Later) -> None:
     """Evaluate the label issues of unknown individuals that a run lists."""
-    opened = open_run(folder)
-    phash = hashes(opened.known.paths).phash
-    hash_of = dict(zip(opened.known.images, phash, strict=True))
-    found = [one for one in identity_issues(opened, most=len(opened.known)) if one.kind == "unknown"]
+    context = Context.open(folder)
+    phash = hashes(context.known.paths).phash
+    hash_of = dict(zip(context.known.images, phash, strict=True))
+    found = [one for one in identity_issues(context, most=len(context.known)) if one.kind == "unknown"]
     print(f"\n{folder.name}: issues about unknown individuals\n")
     print("| probability | photos | " + " | ".join(VERDICTS) + " |\n|---|---" + "|---" * len(VERDICTS) + "|")
     for what, copies in (("copies of the photo beside", True), ("other photos", False)):
@@ -173,7 +174,7 @@ def issues(folder: Path, later: Later) -> None:
             cells = (len(part), *(verdicts[one] for one in VERDICTS))
             print(f"| {what}, {low} to {min(high, 1.0)} | " + " | ".join(map(str, cells)) + " |")
     likely = {one.image for one in found if one.proba >= 0.5}
-    table = opened.known.table.select("image", "identity").iter_rows()
+    table = context.known.table.select("image", "identity").iter_rows()
     hidden = [image for image, name in table if name == NEW and later.of_today(image)]
     share = interval(np.array([image in likely for image in hidden], float))
     ends = f"{share.value:.3f} ({share.low:.3f}-{share.high:.3f})"
@@ -192,12 +193,12 @@ def names(folder: Path, known: Collection, later: Later) -> None:
         checked = [pair for pair in some if pair <= matched]
         n_right = sum(pair in true for pair in checked)
         print(f"{way}: {len(some)}, of which {len(checked)} can be checked, {n_right} right")
-    opened = open_run(folder)
-    place = opened.run.stage(opened.plan.only(Embed).name) / "gallery0"
+    context = Context.open(folder)
+    place = context.run.stage(context.plan.only(Embed).name) / "gallery0"
     gallery, rows = GalleryStore.open(place), np.load(place / EMBEDDING)
     of_named = np.flatnonzero(gallery.classes >= 0)
     similar = best_identities(rows[of_named], rows, gallery.classes, k=11, own=of_named).identities
-    name = opened.known.vocabulary.identities
+    name = context.known.vocabulary.identities
     for most in (1, 10):
         nearest = {
             frozenset((name[own], name[other]))

@@ -28,7 +28,6 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar, get_args
 
 import numpy as np
-from fieldmark.stages.engine import execute, open_run
 
 from fieldmark.api.ensembling import By, ensemble
 from fieldmark.core.files import read_json
@@ -63,7 +62,9 @@ from fieldmark.losses.specs import (
 from fieldmark.metrics.intervals import interval
 from fieldmark.metrics.ranking import average_precision
 from fieldmark.models.specs import AffinityHead
-from fieldmark.pipeline.plan import Plan, ranking_stage
+from fieldmark.pipeline.context import Context
+from fieldmark.pipeline.engine import execute
+from fieldmark.pipeline.plan import Plan
 from fieldmark.plans.recipe import RECIPES
 from fieldmark.stacking.specs import Tuning
 from fieldmark.stages.common.split import Split
@@ -72,7 +73,7 @@ from fieldmark.stages.identity.post_process import PostProcess
 from fieldmark.stages.identity.rank import ByLogits, Rank, Vote
 from fieldmark.stages.identity.rerank_keypoints import RerankKeypoints
 from fieldmark.stages.identity.rerank_trees import RerankTrees
-from fieldmark.tasks.identification.report import Judged
+from fieldmark.tasks.identification.validation import ValidatedPhotos
 from fieldmark.tasks.reporting import write_report
 
 SHELF = dict(RECIPES.items())
@@ -117,7 +118,7 @@ COLUMNS = (
     "FPIR, target 5 %",
     "TPIR at FPIR = 5 %",
 )
-RECIPES = ("humpback-classify", "humpback-siamese", "reidentify")
+COMPARED = ("humpback-classify", "humpback-siamese", "reidentify")
 FLUKES = {"height_px": 96, "width_px": 192}
 """Input size of ``reidentify`` for flukes, which are twice as wide as high, as in the whale recipes."""
 
@@ -195,7 +196,7 @@ def _post_processing(*rules: PostProcessingRule) -> Change:
     """Return a change that adds post-processing rules after the ranking."""
 
     def changed(plan: Plan) -> Plan:
-        ranking = ranking_stage(plan)
+        ranking = plan.final()
         again = PostProcess(name="again", reads_from=ranking.name, on="split", rules=rules)
         answer = plan.stages[-1].model_copy(update={"reads_from": again.name})
         return plan.model_copy(update={"stages": (*plan.stages[:-1], again, answer)}).check()
@@ -227,7 +228,7 @@ class Turned(NamedTuple):
         return plan if self.change is None else self.change(plan)
 
 
-CLASSIFY, SIAMESE, ANY = RECIPES
+CLASSIFY, SIAMESE, ANY = COMPARED
 LOSSES = (OhemBce(weight=0.25), BatchHardTriplet())
 """Losses of ``reidentify`` at this size."""
 AT_320_PX = KeypointMatching(points=Xfeat(size_px=320))
@@ -302,7 +303,7 @@ SWITCHES = (
     Turned(ANY, "trees on both", {"trees": True}, same_training=True, change=_trees(columns="both")),
     Turned(ANY, "trees, searched", {"trees": True}, same_training=True, change=_trees(tuning=Tuning())),
     Turned(ANY, "evidence", {"keypoints": "xfeat"}, same_training=True),
-    Turned(ANY, "evidence at 320 px", {"keypoints": "xfeat"}, same_training=True, change=_points(evidence=AT_320_PX)),
+    Turned(ANY, "evidence at 320 px", {"keypoints": "xfeat"}, same_training=True, change=_points(matching=AT_320_PX)),
     Turned(ANY, "evidence, shortlist 20", {"keypoints": "xfeat"}, same_training=True, change=_points(shortlist=20)),
 )
 
@@ -331,9 +332,9 @@ def plan_of(recipe: str, epochs: int | None, **options: object) -> Plan:
     """Return the plan of a recipe for some epochs (None: the recipe's own), with the common validation photos."""
     if recipe == ANY:
         options = FLUKES | options
-    efforts = [1.0] if epochs is None or recipe not in RECIPES else np.arange(0.05, 1.0, 0.01).tolist()
-    plans = (SHELF[recipe](**options, effort=effort) if recipe in RECIPES else SHELF[recipe]() for effort in efforts)
-    plan = next(plan for plan in plans if epochs is None or recipe not in RECIPES or n_epochs(plan) == epochs)
+    efforts = [1.0] if epochs is None or recipe not in COMPARED else np.arange(0.05, 1.0, 0.01).tolist()
+    plans = (SHELF[recipe](**options, effort=effort) if recipe in COMPARED else SHELF[recipe]() for effort in efforts)
+    plan = next(plan for plan in plans if epochs is None or recipe not in COMPARED or n_epochs(plan) == epochs)
     split = Split(name="split", folds=HumpbackSplit())
     return plan.model_copy(update={"stages": (split, *plan.stages[1:])}).check()
 
@@ -346,7 +347,7 @@ def n_epochs(plan: Plan) -> int:
 
 def variant(epochs: int, by: Variant) -> Plan:
     """Return the plan of a variant of ``reidentify`` with a softmax."""
-    plan = plan_of(ANY, epochs, tta=False, loss="arcface", staged=False)
+    plan = plan_of(ANY, epochs, tta=False, loss="arcface")
     train = plan.only(Train)
     head = train.net.head.model_copy(update={"imprinted": by.imprinted, "dropout": by.dropout})
     losses = tuple(
@@ -380,7 +381,7 @@ def run(
     new = new if with_new else None
     began = time.monotonic()
     execute(plan, known, folder / name, new=new, seed=seed, progress=Lines(), features=folder / "features", reuse=reuse)
-    write_report(open_run(folder / name))
+    write_report(Context.open(folder / name))
     print(f"{name}: {time.monotonic() - began:.0f} s", flush=True)
 
 
@@ -422,8 +423,8 @@ def worth(folder: Path, first: str, others: list[str]) -> None:
 
 def precision_of_photos(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     """Return the average precision at 5 of all validation photos, and of known individuals without the answer "new"."""
-    scored = Judged(open_run(folder))
-    scores, truth, k = scored.scores, scored.truth, scored.final.k
+    scored = ValidatedPhotos(Context.open(folder))
+    scores, truth, k = scored.scores, scored.truth, scored.k
     known = truth >= 0
     answers = rank(scores, unknown_at=scored.unknown_at, k=k)
     named = rank(scores[known], unknown_at=None, k=k)
@@ -449,11 +450,11 @@ def main() -> None:  # noqa: C901, PLR0912 - one branch per command
 
         torch.set_num_threads(options.threads)
     length = "" if options.epochs is None else f", {options.epochs} epochs"
-    names = {recipe: f"{recipe}{length}, seed {options.seed}" for recipe in RECIPES}
+    names = {recipe: f"{recipe}{length}, seed {options.seed}" for recipe in COMPARED}
     nearest, ensemble_lines = f"humpback-nearest, seed {options.seed}", f"ensemble{length}, seed {options.seed}"
-    short = {recipe: f"short {recipe}" for recipe in RECIPES}
+    short = {recipe: f"short {recipe}" for recipe in COMPARED}
     mains = {nearest: plan_of("humpback-nearest", None)}
-    mains |= {names[recipe]: plan_of(recipe, options.epochs) for recipe in RECIPES}
+    mains |= {names[recipe]: plan_of(recipe, options.epochs) for recipe in COMPARED}
     wanted = options.only
     pointed = f"{ANY}, evidence{length}, seed {options.seed}"
 
@@ -477,7 +478,7 @@ def main() -> None:  # noqa: C901, PLR0912 - one branch per command
             run(f"variant {name}", plan, options.runs, seed=options.seed, with_new=False)
         table(options.runs, [f"variant {name}" for name in VARIANTS])
     if options.what == "switches":
-        bases = {short[recipe]: plan_of(recipe, options.short, tta=False) for recipe in RECIPES}
+        bases = {short[recipe]: plan_of(recipe, options.short, tta=False) for recipe in COMPARED}
         for name, plan in bases.items():
             if not wanted or name in wanted:
                 run(name, plan, options.runs, seed=options.seed, with_new=False)
@@ -501,7 +502,7 @@ def main() -> None:  # noqa: C901, PLR0912 - one branch per command
         worth(options.runs, names[ANY], [pointed])
     if options.what in {"switches", "table"}:
         table(options.runs, [*short.values(), *(f"short {one.name}" for one in SWITCHES)])
-        for recipe in RECIPES:
+        for recipe in COMPARED:
             worth(options.runs, short[recipe], [f"short {one.name}" for one in SWITCHES if one.recipe == recipe])
 
 

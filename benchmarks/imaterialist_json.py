@@ -36,9 +36,10 @@ from fieldmark.decisions.priors import estimated_shares, recalibrate
 from fieldmark.decisions.questions import Questions
 from fieldmark.decisions.score_averages import average_scores, find_weights
 from fieldmark.decisions.specs import GeometricMean
+from fieldmark.pipeline.artifacts.predictions import question_table
+from fieldmark.reporting.submissions import question_submission
 from fieldmark.stages.common.questions import labelled_truth, prior_of
-from fieldmark.stages.common.write_submission import question_submission
-from fieldmark.stages.labels.resolve_hierarchy import answer_table, tree_of
+from fieldmark.stages.labels.resolve_hierarchy import tree_of
 
 DATA = Path(os.environ.get("FIELDMARK_DATA", Path(__file__).parents[2] / "shared" / "data"))
 PREFIX = "fgvc4_iMat"
@@ -274,7 +275,7 @@ def answer_step(folder: Path) -> None:
     )
     lap(f"ensemble; {int(gone.sum()):,} photos missing; shares estimated")
     resolved = resolve(proba, tree_of(vocabulary))
-    answers = answer_table("new", new.images, proba, resolved, vocabulary)
+    answers = question_table("new", new.images, proba, resolved, vocabulary)
     lap("hierarchy resolved")
     text = question_submission(answers, vocabulary=vocabulary)
     (folder / "submission.csv").write_text(text)

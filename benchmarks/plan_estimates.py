@@ -45,16 +45,16 @@ def measure(recipe: str, size: str, settings: dict[str, Any], what: str) -> dict
     from fieldmark.stages.common.train import Train
 
     took = {"s": 0.0, "bytes": 0.0}
-    run = Train.run
+    fit = Train.fit
 
     def timed(self: Train, *given: Any) -> str:
         began = time.process_time()
-        summary = run(self, *given)
+        summary = fit(self, *given)
         took["s"] += time.process_time() - began
         took["bytes"] = 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return summary
 
-    Train.run = timed  # type: ignore[method-assign]
+    Train.fit = timed  # type: ignore[method-assign]
     with tempfile.TemporaryDirectory() as name:
         draw(Path(name) / "photos", what)
         data = fieldmark.read(Path(name) / "photos")

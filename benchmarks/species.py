@@ -39,7 +39,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from fieldmark.stages.engine import execute
 
 from fieldmark.core.seeds import generator, hash_seed
 from fieldmark.data.collection import Collection
@@ -55,16 +54,23 @@ from fieldmark.metrics.open_set import roc_auc
 from fieldmark.metrics.ranking import average_precision
 from fieldmark.models.network import Network, build, freeze
 from fieldmark.models.specs import EmbeddingHead, Net
-from fieldmark.pipeline.networks import label_source, photo_source
+from fieldmark.pipeline.application import Application
+from fieldmark.pipeline.artifacts.embeddings import Embeddings
+from fieldmark.pipeline.artifacts.models import Models
+from fieldmark.pipeline.artifacts.ranking import RankedPhotos, Ranking
+from fieldmark.pipeline.context import Context
+from fieldmark.pipeline.engine import execute
+from fieldmark.pipeline.networks import look
 from fieldmark.pipeline.plan import Plan
 from fieldmark.plans.recipe import RECIPES
 from fieldmark.plans.reidentify import SCALES
 from fieldmark.plans.sizes import LOWER_LITE
+from fieldmark.quality.regions.sources import label_source, photo_source
 from fieldmark.stages.common.split import Split
+from fieldmark.stages.identity.embed import Embed
 from fieldmark.stages.identity.rank import ByLogits, Vote, identity_scores
-from fieldmark.tasks.identification.results import Expert
 from fieldmark.training.embed import embed_photos
-from fieldmark.training.features import body
+from fieldmark.training.features import FeatureStore, body
 
 SHELF = dict(RECIPES.items())
 
@@ -124,15 +130,27 @@ def plan_of(*, holdout: OpenSetSplit = HOLDOUT, **options: Any) -> Plan:
 def ours(at: Task, name: str, **options: Any) -> Scores:
     folder = at.folder / f"{name}, seed {at.seed}"
     execute(plan_of(**options), at.teach, folder, seed=at.seed, device="cpu", n_workers=1, features=at.features)
-    predictor = Expert.open(folder, device="cpu")
-    scores, embeddings = predictor.scores(at.ask, n_workers=1)
-    (net,), (gallery,) = predictor.nets, predictor.galleries
-    outputs = net.look(at.ask, flip=True, n_identities=scores.shape[1], n_workers=1)
-    assert np.allclose(outputs.embedding, embeddings[0], atol=1e-5)
-    queries = [f"query {number}" for number in range(len(at.ask))]
-    about = {"query": outputs.embedding, "images": queries, "gallery": gallery, "n_classes": scores.shape[1]}
+    application = applied(folder, at.ask)
+    context, embed = application.context, application.context.plan.only(Embed)
+    scores = ranked(application)
+    (net,) = context.artifact(Models, embed.of).nets("cpu")
+    gallery = context.artifact(Embeddings, embed.name).gallery(0, made_by=net.sha256)
+    (outputs,) = look([net], at.ask, flip=True, n_identities=scores.shape[1], n_workers=1)
+    assert np.allclose(outputs.embedding, application.value(embed.name).embedding[0], atol=1e-5)
+    about = {"query": outputs.embedding, "gallery": gallery, "n_classes": scores.shape[1]}
     ways = {name: identity_scores(votes, proba=outputs.proba, **about) for name, votes in OTHER_VOTES.items()}
     return {"": scores} | ways
+
+
+def applied(folder: Path, photos: Collection) -> Application:
+    """Return the stages of a finished run, to be applied to photos."""
+    return Application(Context.open(folder).computing(device="cpu", n_workers=1), photos)
+
+
+def ranked(application: Application) -> np.ndarray:
+    """Return the score of each individual for each photo, by the last ranking of the run."""
+    found: RankedPhotos = application.value(application.context.plan.answering().name)
+    return found.scores
 
 
 class Pictures(torch.utils.data.Dataset):
@@ -142,7 +160,9 @@ class Pictures(torch.utils.data.Dataset):
         freeze(network, LOWER_LITE)
         seed = hash_seed(at.seed, "net")
         source = label_source((at.teach,), PREPROCESS, augment=WhaleAugment(), versions=SMALL.versions, seed=seed)
-        self.body = body(network, source, items=np.arange(2 * len(source)), folder=at.features, n_workers=1)
+        self.body = body(
+            network, source, items=np.arange(2 * len(source)), features=FeatureStore(at.features), n_workers=1
+        )
         self.labels, self.chance, self.drawn = at.teach.classes, generator(at.seed, "mirrored"), 0
 
     def __len__(self) -> int:
@@ -355,13 +375,14 @@ def unknowns(runs: Path, seed: int, **options: Any) -> None:
     folder = runs / f"unknowns, seed {seed}"
     plan = plan_of(holdout=OpenSetSplit(), **options)
     execute(plan, teach, folder, seed=seed, device="cpu", n_workers=1, features=runs / "features")
-    predictor = Expert.open(folder, device="cpu")
-    scores, _ = predictor.scores(ask, n_workers=1)
+    application = applied(folder, ask)
+    scores, final = ranked(application), application.context.plan.final()
+    unknown_at = application.context.artifact(Ranking, final.name).decision.threshold.at
     known, first = ~unknown[unknown | ~given], scores.max(axis=1)
     auc = interval(lambda rows: roc_auc(first[rows], known[rows]), n_queries=len(known))
     print(f"seed {seed}: AUC {auc}; {known.sum()} photos of known lions, {(~known).sum()} of unknown individuals")
     for what, at in (
-        ("threshold of the run", predictor.unknown_at),
+        ("threshold of the run", unknown_at),
         ("threshold at FNIR = 10 %", np.quantile(first[known], 0.1)),
     ):
         found = share_interval(int((first[~known] < at).sum()), int((~known).sum()))

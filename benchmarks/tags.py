@@ -14,7 +14,6 @@ is cross-fitted, with thresholds from the other half of the photos. Intervals ar
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import hashlib
 import os
 import statistics
@@ -23,9 +22,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
-from fieldmark.stages.engine import execute, open_run
-from fieldmark.stages.job import Job
-from fieldmark.stages.scored import known_proba, new_proba
 
 from fieldmark.core.seeds import generator, hash_seed
 from fieldmark.data.collection import Collection
@@ -35,12 +31,17 @@ from fieldmark.decisions.specs import GlobalF2, GroupF2, LabelThreshold, Preset
 from fieldmark.metrics.intervals import interval
 from fieldmark.metrics.labels import f_beta_per_image
 from fieldmark.models.network import build
-from fieldmark.pipeline.networks import SavedNet, label_source
+from fieldmark.pipeline.artifacts.folds import Folds
+from fieldmark.pipeline.artifacts.scores import LabelScores, ScoredPhotos
+from fieldmark.pipeline.context import Context
+from fieldmark.pipeline.engine import execute
+from fieldmark.pipeline.networks import SavedNet, label_proba
 from fieldmark.pipeline.plan import Plan
 from fieldmark.plans.imet import imet2019, tags_plain
-from fieldmark.stages.common.split import read_folds
+from fieldmark.quality.regions.sources import label_source
 from fieldmark.stages.common.train import Train
 from fieldmark.stages.labels.threshold import label_groups
+from fieldmark.training.features import FeatureStore
 from fieldmark.training.loop import fit
 from fieldmark.training.ranks import ranks
 from fieldmark.training.work_directory import WorkDirectory
@@ -113,11 +114,12 @@ def last_stage(gain: str) -> str:
 
 def evaluate(place: Path, stage: str, truth: np.ndarray, rule: object) -> tuple[float, float, np.ndarray]:
     """Return the cross-fitted out-of-fold F2, the F2 on the test part, and the F2 of each test photo."""
-    opened = open_run(place)
-    job = opened.job()
-    proba, fresh = known_proba(job, stage), new_proba(job, stage)
-    groups = label_groups(opened.known.vocabulary)
-    inside, tested = crossed(proba, opened.known.truth, fresh, truth, rule, groups, job)
+    context = Context.open(place)
+    known = context.known
+    proba = context.artifact(LabelScores, stage).known(known)
+    scored: ScoredPhotos = context.of_new().value(stage)
+    fresh, groups = scored.mean.of(known.vocabulary.tags), label_groups(known.vocabulary)
+    inside, tested = crossed(proba, known.truth, fresh, truth, rule, groups, known)
     return inside, float(tested.mean()), tested
 
 
@@ -128,10 +130,10 @@ def crossed(
     truth: np.ndarray,
     rule: object,
     groups: dict[str, np.ndarray],
-    job: Job,
+    known: Collection,
 ) -> tuple[float, np.ndarray]:
     """Return the out-of-fold F2 with thresholds of the other half, and F2 of each test photo with common thresholds."""
-    names = list(job.known.vocabulary.tags)
+    names = list(known.vocabulary.tags)
     half = generator(0, "halves").random(len(proba)) < 0.5
     scores = np.zeros(len(proba))
     for learn, score in ((half, ~half), (~half, half)):
@@ -184,8 +186,10 @@ def table(folder: Path, seeds: list[int], truth: np.ndarray) -> None:
 
 def finetune(folder: Path, seed: int, truth: np.ndarray, *, effort: float) -> None:
     """Train one network of fold 0 of the ladder's split, once its head only and once its upper half."""
-    job = dataclasses.replace(open_run(folder / f"ladder, seed {seed}").job(), features=folder / "features")
-    fold, group, new = read_folds(job, "split"), ranks("cpu"), job.new
+    context, features = Context.open(folder / f"ladder, seed {seed}"), FeatureStore(folder / "features")
+    fold, group = context.artifact(Folds, "split").fold, ranks("cpu")
+    known, new = context.known, context.new
+    assert new is not None, "the ladder has no test part"
     held_out = np.flatnonzero(fold == 0)
     plans = {
         "frozen": imet2019(**ALONE),
@@ -195,15 +199,16 @@ def finetune(folder: Path, seed: int, truth: np.ndarray, *, effort: float) -> No
         stage = next(one for one in plan.stages if isinstance(one, Train))
         preprocess = stage.preprocess.model_copy(update={"height_px": FINE_SIDE_PX, "width_px": FINE_SIDE_PX})
         stage = stage.model_copy(update={"preprocess": preprocess})
-        network = build(stage.net, n_classes=stage.n_classes(job), seed=hash_seed(seed, stage.name))
-        at = WorkDirectory(folder / f"fine {name}", group=group, progress=Lines(), features=job.features)
-        fit(network, stage.lesson(job, k=0, fold=fold), stage.training, at=at, seed=hash_seed(seed, stage.name))
-        items = np.concatenate([held_out, len(job.known) + np.arange(len(new))])
-        source = label_source((job.known, new), preprocess)
-        proba = SavedNet(network, preprocess, "", group.device).label_proba(source, items=items, flip=True)
-        of_known, groups = job.known.truth[held_out], label_groups(job.known.vocabulary)
+        network = build(stage.net, n_classes=stage.n_classes(context), seed=hash_seed(seed, stage.name))
+        at = WorkDirectory(folder / f"fine {name}", group=group, progress=Lines(), features=features)
+        fit(network, stage.lesson(context, k=0), stage.training, at=at, seed=hash_seed(seed, stage.name))
+        items = np.concatenate([held_out, len(known) + np.arange(len(new))])
+        source = label_source((known, new), preprocess)
+        net = SavedNet(network, preprocess, "", group.device)
+        (proba,) = label_proba([net], source, items=items, flip=True)
+        of_known, groups = known.truth[held_out], label_groups(known.vocabulary)
         n = len(held_out)
-        inside, tested = crossed(proba[:n], of_known, proba[n:], truth, GroupF2(), groups, job)
+        inside, tested = crossed(proba[:n], of_known, proba[n:], truth, GroupF2(), groups, known)
         row(f"{FINE_SIDE_PX} px, fold 0, {name}", [(inside, float(tested.mean()), tested)])
 
 

@@ -106,7 +106,7 @@ class QuestionAnswers(AnswerTable):
 
     def write(self, images: list[str], value: AnsweredPhotos, vocabulary: Vocabulary) -> None:
         """Write the predicted answers for the known photos."""
-        self.write_table(_question_table("known", images, value.proba, value.decoded, vocabulary))
+        self.write_table(question_table("known", images, value.proba, value.decoded, vocabulary))
 
     def write_shift(self, shift: list[tuple[str, float, float]]) -> None:
         """Write the share of each answer among the known photos, and its estimated share among the new photos."""
@@ -115,7 +115,7 @@ class QuestionAnswers(AnswerTable):
     def keep(self, value: AnsweredPhotos, context: Context) -> str:
         """Write the predicted answers for the new photos."""
         images = [] if context.new is None else context.new.images
-        self.append(_question_table("new", images, value.proba, value.decoded, context.known.vocabulary))
+        self.append(question_table("new", images, value.proba, value.decoded, context.known.vocabulary))
         return f"{len(images):,} new photos"
 
     def write_submission(self, folder: Path, context: Context) -> str:
@@ -140,7 +140,7 @@ def _label_table(part: str, images: list[str], proba: np.ndarray, answer: np.nda
     )
 
 
-def _question_table(
+def question_table(
     part: str, images: list[str], proba: np.ndarray, decoded: np.ndarray, vocabulary: Vocabulary
 ) -> pl.DataFrame:
     """Return a table with one row per photo and question.
