@@ -170,7 +170,7 @@ def baseline(folder: Path) -> None:
     features = StandardScaler().fit(features[: len(known)]).transform(features).astype(np.float32)
     known = known.answering()
     truth, question_of = known.truth > 0, known.vocabulary.question_of
-    labelled = known.told[:, question_of]
+    labelled = known.has_answer[:, question_of]
 
     def one_against_rest(column: int, rows: np.ndarray, queries: np.ndarray, c: float) -> np.ndarray:
         rows = rows[labelled[rows, column]]
