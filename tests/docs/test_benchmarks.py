@@ -37,7 +37,7 @@ def later() -> None:
 
 
 @pytest.fixture(autouse=True)
-def beside(monkeypatch: pytest.MonkeyPatch) -> None:
+def beside(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Scripts import each other by name, as they do when one is run."""
     before = set(sys.modules)
     monkeypatch.syspath_prepend(str(FOLDER))
