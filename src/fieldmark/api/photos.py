@@ -93,9 +93,7 @@ def warn_unmarked(photos: Collection, plan: Plan, progress: Progress, *, of: str
     nets = [stage for stage in plan.stages if isinstance(stage, Train)]
     crops = [crop for net in nets for crop in net.preprocess.in_use()]
     for what in sorted({one for crop in crops for one in unlabelled(photos, crop)}):
-        progress.say(
-            f"missing {what} of {of}: this run crops photos by a table of {what}; add it with --boxes TABLE"
-        )
+        progress.say(f"missing {what} of {of}: this run crops photos by a table of {what}; add it with --boxes TABLE")
 
 
 def warn_odd_names(photos: Collection, progress: Progress, *, most: int = 5) -> None:
