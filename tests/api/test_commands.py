@@ -344,7 +344,7 @@ def test_training_reports_names_that_may_be_misspelled(capsys: Printed, whales: 
     lines = table.read_text().splitlines()
     table.write_text("\n".join([*lines[:1], lines[1].replace("w_0", "W_0"), *lines[2:]]))
     assert main(["train", "tiny", str(whales), "--run", str(tmp_path / "run"), "--workers", "0"]) == 0
-    assert "check the name 'W_0' is written nearly as 'w_0': 1 and 2 photos" in capsys.readouterr().err
+    assert "check the name 'W_0' has nearly the same spelling as 'w_0': 1 and 2 photos" in capsys.readouterr().err
 
 
 def test_report_writes_the_page_again(capsys: Printed, trained: Path, tmp_path: Path) -> None:
