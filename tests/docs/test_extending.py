@@ -131,7 +131,7 @@ def test_its_parts_train_and_predict(site: Path, plan: Path, photos: Path, tmp_p
     assert (run / "sharper" / "power.txt").read_text() in {"0.5", "1.0", "2.0"}
     assert json.loads((run / "plan.json").read_text())["needs"] == ["fieldmark-sharper==0.1.0"]
     assert json.loads(tagged)["photo"] == str(photo)
-    assert out.read_bytes() == (run / "answers" / "submission.csv").read_bytes()
+    assert out.read_bytes() == (run / "submission" / "submission.csv").read_bytes()
 
 
 def test_without_the_package_the_error_says_what_to_install(plan: Path) -> None:

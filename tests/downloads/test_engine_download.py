@@ -256,7 +256,7 @@ def test_again_all_finds_changed_and_lost_photos(web: BadWeb, here: Here) -> Non
     assert [(check.n_asked, check.n_alive, check.n_lost) for check in lives.checks] == [(4, 4, 0), (4, 3, 1)]
     here.get(urls, again="all")
     assert len(list(here.out.glob("photos/*/*"))) == 5
-    assert "other picture" in again.page.read_text()
+    assert "changed pictures at the same address" in again.page.read_text()
 
 
 def test_the_share_lost_per_day_is_losses_by_observed_days(web: BadWeb, here: Here) -> None:

@@ -138,7 +138,7 @@ class TestOwnNewPhotos:
     def test_answers_with_estimated_shares_depend_on_the_batch(
         self, run_of: Callable[[str], Path], shop: Path, tmp_path: Path
     ) -> None:
-        settings = {"trees": True, "shift": True}
+        settings = {"trees": True, "label_shift": True}
         before, new = run_of("imaterialist2017"), shop / "new.csv"
         fieldmark.train(
             "imaterialist2017",

@@ -97,7 +97,7 @@ def test_scores_are_out_of_fold(finished: RunFolder, known: Collection, new: Col
     taught = next(image for image in known.images if image not in validates)
     with pytest.raises(DataError) as caught:
         scores.rows([taught])
-    assert "not seen" in caught.value.fix or "unseen" in caught.value.fix
+    assert "validation or new photos" in caught.value.fix
     assert scores.columns == known.vocabulary.identities
 
 

@@ -111,7 +111,7 @@ def test_the_mask_of_a_photo_changes_its_similarity(flukes: Path, tmp_path: Path
     assert similarity(other) < 1 - 1e-6
     progress = Heard()
     fieldmark.identify(tmp_path / "run", photo, n_workers=0, progress=progress)
-    assert any("no masks" in line for line in progress.lines)
+    assert any("missing masks" in line for line in progress.lines)
 
 
 @pytest.mark.parametrize("which", ["known", "new"])

@@ -219,7 +219,7 @@ def test_predict_prints_the_number_of_photos(
     assert (
         main(["predict", str(shop_run), str(shop / "new.csv"), "--out", str(tmp_path / "a.csv"), "--workers", "0"]) == 0
     )
-    assert "8 photos answered" in capsys.readouterr().out
+    assert "8 photos predicted" in capsys.readouterr().out
 
 
 def test_intervals_are_over_the_groups_of_the_table(shop_run: Path) -> None:

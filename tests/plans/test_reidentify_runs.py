@@ -235,7 +235,7 @@ def test_the_box_of_a_photo_changes_its_similarity(flukes: Path, tmp_path: Path)
     fieldmark.train(
         plan, flukes, run=tmp_path / "run", n_workers=0, skip_broken=True, boxes=[str(marks)], progress=progress
     )
-    assert any("no boxes of the new photos" in line for line in progress.lines)  # those beside the table
+    assert any("missing boxes of the new photos" in line for line in progress.lines)  # those beside the table
     progress.lines.clear()
     context = Context.open(tmp_path / "run")
     trained_on = np.flatnonzero((context.artifact(Folds, "split").fold == -1) & (context.known.classes >= 0))
@@ -251,15 +251,15 @@ def test_the_box_of_a_photo_changes_its_similarity(flukes: Path, tmp_path: Path)
     same_box, other_box = similarity(marks), similarity(one)
     assert same_box == pytest.approx(1, abs=1e-6)  # the same photo with the same box is in the gallery
     assert other_box < 1 - 1e-6
-    assert not any("no boxes" in line for line in progress.lines)
+    assert not any("missing boxes" in line for line in progress.lines)
     similarity()
-    assert any("no boxes of these photos" in line for line in progress.lines)
+    assert any("missing boxes of these photos" in line for line in progress.lines)
     progress.lines.clear()
     draw_flukes(
         tmp_path / "others", n_identities=8, n_unknown=2, n_test=1, size_px=(120, 60), n_near_duplicates=0, seed=9
     )
     fieldmark.evaluate(tmp_path / "run", tmp_path / "others", n_workers=0, skip_broken=True, progress=progress)
-    assert any("no boxes of these photos" in line for line in progress.lines)
+    assert any("missing boxes of these photos" in line for line in progress.lines)
 
 
 @pytest.mark.parametrize("size", ["toy", "small", "full"])

@@ -110,7 +110,7 @@ def test_the_command_writes_a_plan_that_the_command_reads(tmp_path: Path, capsys
     (tmp_path / "mine.toml").write_text(capsys.readouterr().out, encoding="utf-8")
     assert read_plan(tmp_path / "mine.toml") == SHELF["reidentify"](size="toy", loss="sphereface")
     assert main(["plan", "reidentify", "--toml", "--json"]) == 1
-    assert capsys.readouterr().err.splitlines()[-1] == "  fix: leave out one of the two."
+    assert capsys.readouterr().err.splitlines()[-1] == "  fix: leave out --json or --toml."
 
 
 def test_null_is_not_a_valid_name_of_a_plan(tmp_path: Path) -> None:

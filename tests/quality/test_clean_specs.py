@@ -44,4 +44,4 @@ def test_pseudo_label_rules_are_restored_from_json():
 def test_invalid_rules_are_rejected(text):
     with pytest.raises(PlanError) as caught:
         parse(NoiseRule, text, name="rule")
-    assert "mend" in caught.value.fix
+    assert "correct these settings" in caught.value.fix

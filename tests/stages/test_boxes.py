@@ -132,7 +132,7 @@ def test_a_plan_whose_boxes_no_stage_finds_is_refused() -> None:
 
 
 def test_tables_need_no_finding(tmp_path: Path) -> None:
-    with pytest.raises(PlanError, match="no finding") as refused:
+    with pytest.raises(PlanError, match="nothing to find") as refused:
         finding.find_subjects(drawn(tmp_path, 1)[0], TableBoxes())
     assert "agreed" in refused.value.fix
 
@@ -195,7 +195,7 @@ def test_the_command_writes_a_table_and_a_page_and_refuses_impossible_settings(t
     box = read_marks(tmp_path / "b.csv").table.row(0, named=True)
     assert abs(box["box_x"] - corners[0, 0, 0]) < 4
     assert "<html" in (tmp_path / "b.html").read_text(encoding="utf-8")
-    with pytest.raises(FieldmarkError, match="no finder") as refused:
+    with pytest.raises(FieldmarkError, match="neither a method nor the folder of a finder") as refused:
         functions.boxes(photos, by="grabcutt")
     assert "agreed, grabcut, features" in refused.value.fix
     with pytest.raises(FieldmarkError, match="needs a folder") as refused:

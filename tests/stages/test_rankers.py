@@ -208,7 +208,7 @@ def test_trees_trained_on_training_photos_are_refused(
             reuse=finished.path,
         )
     assert "the network was trained on it" in str(refusal.value.got)
-    assert "holds them back" in refusal.value.fix
+    assert "holds them out" in refusal.value.fix
 
 
 def test_finished_runs_are_averaged(finished: RunFolder, ensemble: RunFolder, new: Collection) -> None:

@@ -160,7 +160,7 @@ def test_too_few_known_individuals_are_refused(context: Context) -> None:
     was = context.known
     unknowns = was.table.with_columns(identity=pl.Series(["unknown"] * len(was)))
     known = Collection(unknowns, root=was.root, vocabulary=was.vocabulary)
-    with pytest.raises(FieldmarkError, match="both kinds") as caught:
+    with pytest.raises(FieldmarkError, match="pairs of the same animal and pairs of different animals") as caught:
         STAGE.fit(context.fresh(known=known, new=None), context.run.work_directory("third"))
     assert "longer shortlist" in caught.value.fix
 

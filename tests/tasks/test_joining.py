@@ -247,4 +247,4 @@ def test_keypoints_need_an_embedding_of_the_ensemble(finished: RunFolder) -> Non
     rerank = RerankKeypoints(name="points", reads_from="ranking", embedded="others", on="split")
     with pytest.raises(PlanError) as refusal:
         Plan(name="more", stages=(*plan.stages[:-1], embed, rerank)).check()
-    assert "ranks by features, not by 'others'" in str(refusal.value.got)
+    assert "'embedded' names 'others', but 'ranking' uses features" in str(refusal.value.got)

@@ -122,12 +122,12 @@ def test_the_margin_is_applied_in_training(photos: list[Path]) -> None:
 
 def test_a_margin_that_is_never_applied_would_be_caught(photos: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """As in contest code whose margin stood behind a flag that training did not set."""
-    whole = margins._asked_for_more
+    whole = margins._with_margin
 
     def unasked(logits: torch.Tensor, classes: torch.Tensor, _harder: Callable, **options: Any) -> torch.Tensor:
         return whole(logits, classes, lambda cosine: cosine, **options)
 
-    monkeypatch.setattr(margins, "_asked_for_more", unasked)
+    monkeypatch.setattr(margins, "_with_margin", unasked)
     with pytest.raises(AssertionError):
         check_margin_in_training(photos)
 
