@@ -198,7 +198,7 @@ def test_the_command_writes_a_table_and_a_page_and_refuses_impossible_settings(t
     with pytest.raises(FieldmarkError, match="neither a method nor the folder of a finder") as refused:
         functions.boxes(photos, by="grabcutt")
     assert "agreed, grabcut, features" in refused.value.fix
-    with pytest.raises(FieldmarkError, match="needs a folder") as refused:
+    with pytest.raises(FieldmarkError, match="needs --save, a folder") as refused:
         functions.boxes(photos, clicks=tmp_path / "b.csv")
     assert "--save" in refused.value.fix
     assert isinstance(done.finder, GrabCut)
