@@ -1,16 +1,12 @@
-"""The reference parts of docs/commands.md and docs/api.md, generated from the code.
-
-``python tests/docs/reference.py`` rewrites them. Each part is between two comments:
-``<!-- from the code: NAME -->`` and ``<!-- end of NAME -->``. All other text of the pages is written by hand.
-"""
+"""The reference parts of docs/commands.md and docs/api.md, generated from the code; ``render.py`` writes them."""
 
 from __future__ import annotations
 
 import importlib
 import inspect
 import re
-import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +16,9 @@ import fieldmark
 from fieldmark.cli import options
 from fieldmark.cli.main import GROUPS, application
 
-DOCS = Path(__file__).parents[2] / "docs"
-PAGES = ("commands.md", "api.md")
 READING = "reading options"
 COMPUTING = "computing options"
 MODULES = tuple(name for name in fieldmark.__all__ if inspect.ismodule(getattr(fieldmark, name)))
-_PART = re.compile(r"<!-- from the code: (?P<name>[^>]+?) -->\n(?P<text>.*?)<!-- end of (?P=name) -->", re.DOTALL)
 
 
 def shared(decorate: Any) -> list[click.Option]:
@@ -41,10 +34,15 @@ SHARED = {READING: shared(options.reading), COMPUTING: shared(options.computing)
 
 
 def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """Return a table in Markdown."""
+    """Return a Markdown table."""
     lines = [list(header), *(list(row) for row in rows)]
     lines.insert(1, ["---"] * len(lines[0]))
-    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |" for cells in lines)
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def escaped(text: str) -> str:
+    """Return a text for a table cell."""
+    return text.replace("|", "\\|")
 
 
 def option_row(option: click.Option) -> tuple[str, str]:
@@ -53,7 +51,7 @@ def option_row(option: click.Option) -> tuple[str, str]:
     notes = ["Required."] if option.required else []
     has_default = option.show_default and isinstance(option.default, str | int | Path)
     notes += [f"Default: `{option.default}`."] if has_default and not option.is_flag else []
-    return f"`{option.opts[-1]}{value}`", " ".join([option.help or "", *notes])
+    return escaped(f"`{option.opts[-1]}{value}`"), escaped(" ".join([option.help or "", *notes]))
 
 
 def option_table(found: Iterable[click.Option]) -> str:
@@ -116,7 +114,7 @@ def names_part(module: Any) -> str:
         thing = getattr(module, name)
         if name.startswith("__") or inspect.ismodule(thing):
             continue
-        rows.append((f"`{name}{signature(thing)}`", first_sentence(thing)))
+        rows.append((escaped(f"`{name}{signature(thing)}`"), escaped(first_sentence(thing))))
     return table(("name", "description"), rows)
 
 
@@ -137,33 +135,5 @@ PARTS = {
 }
 """The generated parts of each page."""
 
-
-def parts_of(page: str) -> dict[str, str]:
-    """Return the generated parts of a page as they are now."""
-    text = (DOCS / page).read_text(encoding="utf-8")
-    return {found["name"]: found["text"].strip() for found in _PART.finditer(text)}
-
-
-def renewed(text: str) -> str:
-    """Return a page with all generated parts renewed."""
-
-    def replaced(found: re.Match[str]) -> str:
-        name = found["name"]
-        return f"<!-- from the code: {name} -->\n\n{part(name)}\n\n<!-- end of {name} -->"
-
-    return _PART.sub(replaced, text)
-
-
-def main() -> None:
-    """Rewrite the generated parts of both pages."""
-    for page in PAGES:
-        path = DOCS / page
-        before = path.read_text(encoding="utf-8")
-        after = renewed(before)
-        if after != before:
-            path.write_text(after, encoding="utf-8")
-            sys.stdout.write(f"renewed: docs/{page}\n")
-
-
-if __name__ == "__main__":
-    main()
+SECTIONS: dict[str, Callable[[], str]] = {name: partial(part, name) for names in PARTS.values() for name in names}
+"""The functions of all parts by the name in their comments."""

@@ -17,6 +17,9 @@ from inspect import getdoc
 from pathlib import Path
 from typing import Any
 
+from reference import SECTIONS as REFERENCE
+from reference import table
+
 from fieldmark.api.recipe_plans import recipes
 from fieldmark.data.columns import SYNONYMS
 from fieldmark.losses.specs import LOSSES
@@ -523,13 +526,6 @@ def fields(name: str) -> list[str]:
     return sorted(found, key=shared.__contains__)
 
 
-def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """Return a Markdown table."""
-    lines = [list(header), *(list(row) for row in rows)]
-    lines.insert(1, ["---"] * len(lines[0]))
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-
-
 def settings(name: str) -> str:
     """Return the table of all fields of a class."""
     rows = []
@@ -639,8 +635,8 @@ def packages() -> str:
     return table(("package", "contents"), ((f"`{name}`", plain(caption)) for name, caption in captions))
 
 
-SECTIONS: dict[str, Callable[[], str]] = {"packages": packages, "columns": columns}
-"""Generated tables by the name in their comments."""
+SECTIONS: dict[str, Callable[[], str]] = {"packages": packages, "columns": columns, **REFERENCE}
+"""Generated parts of pages by the name in their comments."""
 
 GENERATED_PAGES: dict[Path, Callable[[], str]] = {
     HOME / "docs" / "reference" / "settings.md": settings_page,
