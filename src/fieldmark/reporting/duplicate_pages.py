@@ -64,7 +64,7 @@ def duplicates_page(page: DuplicatesPage) -> str:
     return rendered(
         "duplicates.html",
         page=page,
-        sections=[(anchor, words) for anchor, words, content in sections if content],
+        sections=sections,
         aspect=aspect([pictures, suggested]),
         pictures=pictures,
         suggested=suggested,

@@ -15,7 +15,7 @@ from fieldmark.reporting.label_contents import (
     ThresholdRow,
     TrainingHistory,
 )
-from fieldmark.reporting.rendering import LARGE, SMALL, aspect, rendered, run_parts, safe
+from fieldmark.reporting.rendering import LARGE, SMALL, Section, aspect, rendered, run_parts, safe
 from fieldmark.reporting.thumbnails import thumbnail_if_readable
 
 N_EXTREMES = 8
@@ -74,9 +74,9 @@ def labels_page(page: LabelsPage) -> str:
     )
 
 
-def _sections(page: LabelsPage) -> list[tuple[str, str]]:
-    """Return the anchor and the short title of every section that has content."""
-    all_of_them = (
+def _sections(page: LabelsPage) -> tuple[Section, ...]:
+    """Return the anchor, the short title and the content of every section."""
+    return (
         ("scores", "Measures", page.scores),
         ("questions", "Questions", page.questions),
         ("stages", "Stage scores", page.stage_scores),
@@ -91,7 +91,6 @@ def _sections(page: LabelsPage) -> list[tuple[str, str]]:
         ("plan", "Stages", page.stages or page.plan_json),
         ("manifest", "Versions", page.manifest),
     )
-    return [(anchor, words) for anchor, words, content in all_of_them if content]
 
 
 def _photos(photos: Sequence[MarkedPhoto], *, area_px: int, most_bytes: int) -> list[dict[str, Any]]:

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from fieldmark.reporting.contents import Fact
 from fieldmark.reporting.rendering import rendered
 
-SECTIONS = {"gains": "Side features", "copies": "Copies", "crossings": "Copies across parts"}
-
 
 @dataclass(frozen=True, slots=True)
 class GainRow:
@@ -72,5 +70,10 @@ class LeaksPage:
 
 def leaks_page(page: LeaksPage) -> str:
     """Return the page as one HTML text. It loads nothing, runs no script, and escapes every name."""
-    filled = [(anchor, words) for anchor, words in SECTIONS.items() if getattr(page, anchor)]
-    return rendered("leaks.html", page=page, sections=[("facts", "At a glance"), *filled], aspect=1.0)
+    sections = (
+        ("facts", "At a glance", True),
+        ("gains", "Side features", page.gains),
+        ("copies", "Copies", page.copies),
+        ("crossings", "Copies across parts", page.crossings),
+    )
+    return rendered("leaks.html", page=page, sections=sections, aspect=1.0)

@@ -59,7 +59,7 @@ def run_page(page: RunPage) -> str:
     return rendered(
         "run.html",
         page=page,
-        sections=[(anchor, words) for anchor, words, content in sections if content],
+        sections=sections,
         aspect=aspect(examples),
         threshold=_threshold(page.threshold) if page.threshold else None,
         confusions=confusions,
@@ -100,7 +100,7 @@ def inspect_page(page: InspectPage) -> str:
     return rendered(
         "inspect.html",
         page=page,
-        sections=[(anchor, words) for anchor, words, content in sections if content],
+        sections=sections,
         aspect=aspect(pictures),
         plots=drawn,
         together=safe(plots.cooccurrence(page.cooccurrence)) if page.cooccurrence else None,

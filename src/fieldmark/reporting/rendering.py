@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from fieldmark.reporting.contents import RunPage, ScoreRow
     from fieldmark.reporting.label_contents import LabelsPage
 
+Section = tuple[str, str, object]
+"""Anchor, short title, and content (or whether there is any)."""
+
 MOST_ROWS = 200
 """Maximum number of rows of a table of files or mistakes; the page states the total number."""
 
@@ -35,11 +38,12 @@ WIDE = {"area_px": 160_000, "most_bytes": 36_000}
 """Sizes of thumbnails: maximum area in pixels and maximum size in bytes."""
 
 
-def rendered(template: str, *, script: str = "", **content: Any) -> str:
+def rendered(template: str, *, sections: Iterable[Section], script: str = "", **content: Any) -> str:
     """Return a template filled with ``content``. Every text is escaped, and unprintable characters are replaced.
 
     Args:
         template: File name of the template.
+        sections: Sections of the page; the menu lists those with content.
         script: File name of the only script that the page may run; empty for none.
         **content: Variables of the template.
     """
@@ -47,6 +51,7 @@ def rendered(template: str, *, script: str = "", **content: Any) -> str:
     limits = {"most_rows": MOST_ROWS, "most_duplicates": MOST_DUPLICATES, "first_examples": FIRST_EXAMPLES}
     page = _environment().get_template(template)
     return page.render(
+        sections=[(anchor, words) for anchor, words, content_of in sections if content_of],
         style=_own("style.css"),
         script=code,
         script_hash=base64.b64encode(hashlib.sha256(code.encode()).digest()).decode() if code else "",

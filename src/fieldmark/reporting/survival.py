@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from fieldmark.reporting.contents import Fact
 from fieldmark.reporting.rendering import rendered
 
-SECTIONS = {"causes": "Missing photos", "hosts": "Hosts", "checks": "Over time", "duplicates": "Same pictures"}
-
 
 @dataclass(frozen=True, slots=True)
 class CauseRow:
@@ -64,5 +62,11 @@ class SurvivalPage:
 
 def survival_page(page: SurvivalPage) -> str:
     """Return the page as one HTML text. It loads nothing, runs no script, and escapes every name."""
-    filled = [(anchor, words) for anchor, words in SECTIONS.items() if getattr(page, anchor)]
-    return rendered("survival.html", page=page, sections=[("facts", "At a glance"), *filled], aspect=1.0)
+    sections = (
+        ("facts", "At a glance", True),
+        ("causes", "Missing photos", page.causes),
+        ("hosts", "Hosts", page.hosts),
+        ("checks", "Over time", page.checks),
+        ("duplicates", "Same pictures", page.duplicates),
+    )
+    return rendered("survival.html", page=page, sections=sections, aspect=1.0)
