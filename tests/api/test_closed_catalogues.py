@@ -115,7 +115,7 @@ def test_every_run_evaluates_identifies_and_reports(
 ) -> None:
     run = runs / recipe
     output = output_of(capsys, "evaluate", run)
-    assert "unknown individuals given" not in output
+    assert "FPIR" not in output
     assert " groups (n = " in output
     photos = NEW[:1] if recipe == "reidentify" else NEW  # keypoint matching is slow
     found = fieldmark.identify(run, [catalogue / "new" / name for name in photos], n_workers=0)

@@ -33,7 +33,22 @@ COMMON_STEPS = 4
 
 
 @dataclass(frozen=True, eq=False)
-class TextSideFeatures:
+class _Texts:
+    """One text per photo; "" if missing."""
+
+    values: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def given(self) -> Bool[np.ndarray, " photo"]:
+        """Whether each photo has the side feature."""
+        return np.array([bool(value) for value in self.values], bool)
+
+
+@dataclass(frozen=True, eq=False)
+class TextSideFeatures(_Texts):
     """One text per photo. The model is naive Bayes on character n-grams.
 
     For every n-gram and label, the number of photos with both is compared with the number expected by chance. Rare
@@ -47,17 +62,7 @@ class TextSideFeatures:
         large frequency tables", in its simplest form (one gamma prior of shape and rate 1); strengths are ours.
     """
 
-    values: Sequence[str]
-
     STRENGTHS = (0.02, 0.1, 0.3, 1.0)
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    @property
-    def given(self) -> Bool[np.ndarray, " photo"]:
-        """Whether each photo has the side feature."""
-        return np.array([bool(value) for value in self.values], bool)
 
     @property
     def n_distinct(self) -> int:
@@ -101,7 +106,7 @@ class TextSideFeatures:
 
 
 @dataclass(frozen=True, eq=False)
-class Categories:
+class Categories(_Texts):
     """One category per photo. The model counts how often each label occurs with the category.
 
     The label frequencies of all photos are the prior, with the weight of 1/strength photos. They dominate for rare
@@ -111,17 +116,7 @@ class Categories:
         values: One category per photo; "" if missing, which counts as a category.
     """
 
-    values: Sequence[str]
-
     STRENGTHS = (0.02, 0.2, 2.0)
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    @property
-    def given(self) -> Bool[np.ndarray, " photo"]:
-        """Whether each photo has the side feature."""
-        return np.array([bool(value) for value in self.values], bool)
 
     @property
     def n_distinct(self) -> int:
