@@ -79,7 +79,7 @@ def test_it_returns_no_embeddings():
     public = {name for name in dir(GalleryStore) if not name.startswith("_")}
     assert public == {
         "write", "open", "images", "classes", "n_views", "dim", "made_by",
-        "compare", "scores", "nearest", "best_photos", "without", "judged", "rivals",
+        "compare", "scores", "nearest", "best_photos", "without", "judged", "candidate_features",
     }  # fmt: skip
 
 

@@ -42,15 +42,15 @@ def slow(logits: torch.Tensor, truth: torch.Tensor, *, below: dict[int, list[int
             if any(math.isnan(truth[row, c]) for c in columns):
                 continue
             right = [c for c in columns if truth[row, c] > 0]
-            rivals = []
+            others = []
             for c in columns:
                 above = below.get(c, [])
                 labelled = [a for a in above if not math.isnan(truth[row, a])]
                 if c in right or not above or not labelled or any(truth[row, a] > 0 for a in labelled):
-                    rivals.append(c)
-            level = math.log(sum(math.exp(logits[row, c]) for c in rivals))
-            for c in rivals:
-                share = (1 - smoothing) * (c in right) / len(right) + smoothing / len(rivals)
+                    others.append(c)
+            level = math.log(sum(math.exp(logits[row, c]) for c in others))
+            for c in others:
+                share = (1 - smoothing) * (c in right) / len(right) + smoothing / len(others)
                 total_nats += share * (level - float(logits[row, c]))
     return total_nats / len(logits)
 

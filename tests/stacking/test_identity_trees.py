@@ -102,7 +102,7 @@ def test_errors_say_what_to_do():
     table, right, part = candidates()
     with pytest.raises(ShapeError) as refusal:
         grow_identity_trees(table, right[:3], part, names=NAMES)
-    assert "shape (rival, column)" in refusal.value.fix
+    assert "shape (candidate, column)" in refusal.value.fix
     with pytest.raises(FieldmarkError) as refusal:
         grow_identity_trees(table, np.zeros_like(right), part, names=NAMES)
     assert "more validation photos" in refusal.value.fix

@@ -190,13 +190,13 @@ def test_trees_trained_on_training_photos_are_refused(
     """A mistake of the source, planted here: a training photo is embedded by its own network, as if held out."""
     from fieldmark.stages.identity import rerank_trees
 
-    whole = rerank_trees.rivals_of
+    whole = rerank_trees.candidates_of
 
     def leaking(settings, gallery, query, images, *, trained_on, proba):
         swapped = [trained_on[0], *images[1:]]
         return whole(settings, gallery, query, swapped, trained_on=trained_on, proba=proba)
 
-    monkeypatch.setattr(rerank_trees, "rivals_of", leaking)
+    monkeypatch.setattr(rerank_trees, "candidates_of", leaking)
     with pytest.raises(DataError) as refusal:
         execute(
             with_stages(TREES, reads="trees"),

@@ -21,8 +21,8 @@ from fieldmark.decisions import identities
 from fieldmark.decisions.centroids import check_unit_length
 from fieldmark.decisions.specs import Best, Centroid, IdentityScore, Reciprocal
 from fieldmark.gallery import search
+from fieldmark.gallery.candidates import CandidateFeatures, candidate_features
 from fieldmark.gallery.reranking import Neighbourhoods
-from fieldmark.gallery.rivals import Rivals, describe_rivals
 
 FORMAT = 1
 EMBEDDING, ROWS, META = "embedding.npy", "rows.parquet", "meta.json"
@@ -329,7 +329,7 @@ class GalleryStore:
         by_view = [by(query[:, view] * scale, photo[:, view] * scale) for view in views]
         return np.asarray(np.mean(by_view, axis=0), dtype=np.float32)
 
-    def rivals(
+    def candidate_features(
         self,
         query: Embedded,
         query_images: Sequence[str] | None,
@@ -337,7 +337,7 @@ class GalleryStore:
         trained_on: Iterable[str],
         n_photos: int = 100,
         n_components: int = 0,
-    ) -> Rivals:
+    ) -> CandidateFeatures:
         """Describe the identities among each query's nearest photos by numbers, as input of a second level.
 
         A network has been trained on its training photos with their names. So its scores for them are higher than for
@@ -367,7 +367,7 @@ class GalleryStore:
                 fix="embed photos with the network of the fold that holds them out, and compare them with "
                 "gallery.without(query_images).",
             )
-        return describe_rivals(rows, self._rows, self._classes, n_photos=n_photos, n_components=n_components)
+        return candidate_features(rows, self._rows, self._classes, n_photos=n_photos, n_components=n_components)
 
     def _neighbourhoods_for(self, by: Reciprocal) -> Neighbourhoods:
         """Return the photos' neighbourhoods; they are cached for the same settings."""

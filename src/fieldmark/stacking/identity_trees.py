@@ -37,8 +37,8 @@ class IdentityTrees:
     rates: tuple[float, ...]
 
     def judge(
-        self, table: Float32[np.ndarray, "rival column"], names: tuple[str, ...], *, n_threads: int = 1
-    ) -> Float32[np.ndarray, " rival"]:
+        self, table: Float32[np.ndarray, "candidate column"], names: tuple[str, ...], *, n_threads: int = 1
+    ) -> Float32[np.ndarray, " candidate"]:
         """Return the probability of each candidate to be the correct one: the mean over the parts' trees.
 
         Raises:
@@ -95,15 +95,15 @@ class Grown:
         importance: (column, share of the total gain), largest first.
     """
 
-    proba: Float32[np.ndarray, " rival"]
+    proba: Float32[np.ndarray, " candidate"]
     trees: IdentityTrees
     importance: tuple[tuple[str, float], ...]
 
 
 def grow_identity_trees(
-    table: Float32[np.ndarray, "rival column"],
-    right: Bool[np.ndarray, " rival"],
-    part: Int[np.ndarray, " rival"],
+    table: Float32[np.ndarray, "candidate column"],
+    right: Bool[np.ndarray, " candidate"],
+    part: Int[np.ndarray, " candidate"],
     *,
     names: tuple[str, ...],
     by: IdentityStacking = IdentityStacking(),  # noqa: B008 - a frozen value
@@ -118,8 +118,8 @@ def grow_identity_trees(
     best one predicts whether the animal is known.
 
     Args:
-        table: One row per photo and candidate, of photos that the networks were not trained on (``GalleryStore.rivals``
-            refuses others).
+        table: One row per photo and candidate, of photos that the networks were not trained on
+            (``GalleryStore.candidate_features`` refuses others).
         right: Whether the candidate is the photo's individual.
         part: Part of each row's photo; all rows of a photo, and of its copies, must be in one part.
         names: Column names.
@@ -139,7 +139,7 @@ def grow_identity_trees(
         raise ShapeError(
             "table, right and part must have one row per candidate, and names one entry per column.",
             got=f"table {table.shape}, right {right.shape}, part {part.shape}, {len(names)} names",
-            fix="pass arrays of shape (rival, column), (rival,) and (rival,).",
+            fix="pass arrays of shape (candidate, column), (candidate,) and (candidate,).",
         )
     several = np.unique(part)
     if len(several) < 2 or any(not right[part != one].any() for one in several):

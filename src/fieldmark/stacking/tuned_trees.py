@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 def tuned_trees(
-    table: Float32[np.ndarray, "rival column"],
-    right: Bool[np.ndarray, " rival"],
-    part: Int[np.ndarray, " rival"],
+    table: Float32[np.ndarray, "candidate column"],
+    right: Bool[np.ndarray, " candidate"],
+    part: Int[np.ndarray, " candidate"],
     *,
     by: IdentityStacking,
     seed: int,

@@ -13,7 +13,7 @@ from jaxtyping import Float32
 from fieldmark.core.files import write_json
 from fieldmark.decisions.confidence import even_parts
 from fieldmark.decisions.specs import Calibration, Isotonic
-from fieldmark.gallery.rivals import COLUMNS, Rivals
+from fieldmark.gallery.candidates import COLUMNS, CandidateFeatures
 from fieldmark.gallery.store import GalleryStore
 from fieldmark.pipeline.application import Ask
 from fieldmark.pipeline.artifacts.embeddings import Embedded, Embeddings
@@ -86,7 +86,7 @@ class RerankTrees(RankingStage):
         scored = []
         for k in ask.folds(embeddings.n_folds):
             gallery = gallery_of(ask, self.reads_from, self.on, k=k)
-            found = rivals_of(
+            found = candidates_of(
                 self.settings,
                 gallery,
                 embedded.embedding[k],
@@ -98,11 +98,11 @@ class RerankTrees(RankingStage):
             scored.append(scattered(found, proba, n_classes))
         return mean_of(scored)
 
-    def _validation(self, context: Context, folds: Folds, k: int) -> Rivals:
+    def _validation(self, context: Context, folds: Folds, k: int) -> CandidateFeatures:
         """Return the candidates of the validation photos of network k."""
         known, embeddings = context.known, context.artifact(Embeddings, self.reads_from)
         own = folds.validation(known, k=k)
-        return rivals_of(
+        return candidates_of(
             self.settings,
             embeddings.gallery(k).without(own),
             embeddings.validation(k),
@@ -112,7 +112,7 @@ class RerankTrees(RankingStage):
         )
 
 
-def rivals_of(
+def candidates_of(
     settings: IdentityStacking,
     gallery: GalleryStore,
     query: Float32[np.ndarray, "view query dim"],
@@ -120,10 +120,12 @@ def rivals_of(
     *,
     trained_on: Sequence[str],
     proba: Float32[np.ndarray, "query identity"] | None,
-) -> Rivals:
+) -> CandidateFeatures:
     """Return the candidates with the columns of the settings, and the columns of the head if it has probabilities."""
     n_components = 0 if settings.columns == "likeness" else settings.n_components
-    found = gallery.rivals(query, images, trained_on=trained_on, n_photos=settings.n_photos, n_components=n_components)
+    found = gallery.candidate_features(
+        query, images, trained_on=trained_on, n_photos=settings.n_photos, n_components=n_components
+    )
     table, names = found.table, found.names
     if settings.columns == "embedding":
         table, names = table[:, len(COLUMNS) :], names[len(COLUMNS) :]
@@ -134,11 +136,11 @@ def rivals_of(
         place[order] = np.arange(len(order)) - np.searchsorted(found.query[order], found.query[order]) + 1
         table, names = np.concatenate([table, of[:, None], place[:, None]], axis=1), (*names, *HEAD)
     table = np.ascontiguousarray(table, np.float32)
-    return Rivals(found.query, found.identity, found.photo, table, names, found.n_queries)
+    return CandidateFeatures(found.query, found.identity, found.photo, table, names, found.n_queries)
 
 
 def scattered(
-    found: Rivals, proba: Float32[np.ndarray, " rival"], n_classes: int
+    found: CandidateFeatures, proba: Float32[np.ndarray, " candidate"], n_classes: int
 ) -> Float32[np.ndarray, "query identity"]:
     """Return the candidates' probabilities as a matrix; -inf for all other individuals."""
     scores = np.full((found.n_queries, n_classes), -np.inf, np.float32)

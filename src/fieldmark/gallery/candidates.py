@@ -26,7 +26,7 @@ COLUMNS = (
     "before next",
     "best of query",
     "spread of query",
-    "rivals",
+    "candidates",
 )
 """Names of the columns. For an identity: cosines of its three photos most similar to the query (NaN where it has
 fewer) and their sum; the cosine to its robust centroid; its rank among the candidates (1 is first); its number of
@@ -37,7 +37,7 @@ PAIRS_AT_ONCE = 2**15
 
 
 @dataclass(frozen=True, slots=True)
-class Rivals:
+class CandidateFeatures:
     """One row per query and candidate, in the order of queries, the most similar candidate first.
 
     Attributes:
@@ -49,25 +49,25 @@ class Rivals:
         n_queries: Number of queries.
     """
 
-    query: Int64[np.ndarray, " rival"]
-    identity: Int64[np.ndarray, " rival"]
-    photo: Int64[np.ndarray, " rival"]
-    table: Float32[np.ndarray, "rival column"]
+    query: Int64[np.ndarray, " candidate"]
+    identity: Int64[np.ndarray, " candidate"]
+    photo: Int64[np.ndarray, " candidate"]
+    table: Float32[np.ndarray, "candidate column"]
     names: tuple[str, ...]
     n_queries: int
 
 
-def describe_rivals(
+def candidate_features(
     query: Float32[np.ndarray, "query dim"],
     gallery: Float32[np.ndarray, "gallery dim"],
     classes: Int64[np.ndarray, " gallery"],
     *,
     n_photos: int,
     n_components: int = 0,
-) -> Rivals:
+) -> CandidateFeatures:
     """Describe the identities among each query's ``n_photos`` nearest photos.
 
-    Use ``GalleryStore.rivals``, which checks that the network was not trained on the queries.
+    Use ``GalleryStore.candidate_features``, which checks that the network was not trained on the queries.
 
     Args:
         query: One embedding per row, of unit length; none of them of a photo in the gallery.
@@ -96,7 +96,7 @@ def describe_rivals(
     row, name, best, photo, many = (column[order] for column in (row, name, best, photo, many))
     three, centre = _likeness(query, gallery, classes, row, name, n_classes=n_classes)
     of_query = np.searchsorted(row, row)
-    n_rivals = np.bincount(row, minlength=len(query))[row]
+    n_candidates = np.bincount(row, minlength=len(query))[row]
     behind = np.append(best[1:], np.nan)
     behind[np.append(row[1:] != row[:-1], True)] = np.nan  # there is no next candidate
     columns = [
@@ -110,7 +110,7 @@ def describe_rivals(
         best - behind,
         best[of_query],
         cosine.std(axis=1)[row],
-        n_rivals,
+        n_candidates,
     ]
     table = np.stack(columns, axis=1).astype(np.float32) if len(row) else np.zeros((0, len(COLUMNS)), np.float32)
     names = COLUMNS
@@ -118,7 +118,7 @@ def describe_rivals(
         differences = _differences(query, gallery, row, photo, n_components=n_components)
         table = np.concatenate([table, differences], axis=1)
         names = (*COLUMNS, *(f"component {number + 1}" for number in range(differences.shape[1])))
-    return Rivals(row, name, photo, table, names, len(query))
+    return CandidateFeatures(row, name, photo, table, names, len(query))
 
 
 def _likeness(
@@ -156,7 +156,7 @@ def _steps(counts: np.ndarray) -> list[tuple[int, int]]:
 
 def _differences(
     query: np.ndarray, gallery: np.ndarray, row: np.ndarray, photo: np.ndarray, *, n_components: int
-) -> Float32[np.ndarray, "rival component"]:
+) -> Float32[np.ndarray, "candidate component"]:
     """Return the absolute difference of the query and the candidate's best photo in each principal component."""
     centred = gallery - gallery.mean(axis=0)
     value, direction = np.linalg.eigh(centred.T.astype(np.float64) @ centred)

@@ -7,8 +7,8 @@ import pytest
 
 from fieldmark.core.errors import DataError, FieldmarkError
 from fieldmark.decisions.centroids import centroids
-from fieldmark.gallery import rivals
-from fieldmark.gallery.rivals import COLUMNS, describe_rivals
+from fieldmark.gallery import candidates
+from fieldmark.gallery.candidates import COLUMNS, candidate_features
 from fieldmark.gallery.store import GalleryStore
 
 
@@ -18,10 +18,10 @@ def unit(n, dim, seed):
 
 
 def test_equals_slow_loops(monkeypatch):
-    monkeypatch.setattr(rivals, "PAIRS_AT_ONCE", 7)
+    monkeypatch.setattr(candidates, "PAIRS_AT_ONCE", 7)
     gallery, query = unit(40, 6, 0), unit(5, 6, 1)
     classes = np.random.default_rng(2).integers(-1, 9, 40)
-    found = describe_rivals(query, gallery, classes, n_photos=12)
+    found = candidate_features(query, gallery, classes, n_photos=12)
     centre = centroids(gallery, classes, n_classes=9)
     column = {name: number for number, name in enumerate(COLUMNS)}
     n_checked = 0
@@ -47,7 +47,7 @@ def test_equals_slow_loops(monkeypatch):
                 "before next": own[0] - best[place + 1] if place + 1 < len(names) else np.nan,
                 "best of query": best[0],
                 "spread of query": np.std(cosine[near]),
-                "rivals": len(names),
+                "candidates": len(names),
             }
             for what, value in wanted.items():
                 assert row[column[what]] == pytest.approx(value, abs=1e-5, nan_ok=True), what
@@ -58,7 +58,7 @@ def test_equals_slow_loops(monkeypatch):
 
 def test_components_are_the_differences_of_two_photos():
     gallery, query = unit(40, 6, 0), unit(5, 6, 1)
-    found = describe_rivals(query, gallery, np.arange(40), n_photos=5, n_components=6)
+    found = candidate_features(query, gallery, np.arange(40), n_photos=5, n_components=6)
     assert found.names[-1] == "component 6"
     apart = np.linalg.norm(query[found.query] - gallery[found.photo], axis=1)
     np.testing.assert_allclose(np.linalg.norm(found.table[:, len(COLUMNS) :], axis=1), apart, atol=1e-5)
@@ -69,19 +69,19 @@ def test_training_photos_of_the_network_are_refused(tmp_path):
     rows, images = unit(12, 6, 0)[None], [f"g{n}" for n in range(12)]
     store = GalleryStore.write(tmp_path / "g", rows, images=images, classes=np.arange(12) // 2)
     with pytest.raises(DataError) as refusal:
-        store.without(images[:3]).rivals(rows[:, :3], images[:3], trained_on=images[2:])
+        store.without(images[:3]).candidate_features(rows[:, :3], images[:3], trained_on=images[2:])
     assert "g2: the network was trained on it" in str(refusal.value.got)
     assert "g1" not in str(refusal.value.got)
     assert "holds them out" in refusal.value.fix
     with pytest.raises(DataError) as refusal:
-        store.rivals(rows[:, :3], images[:3], trained_on=images[3:])
+        store.candidate_features(rows[:, :3], images[:3], trained_on=images[3:])
     assert "g0: in the gallery" in str(refusal.value.got)
     assert "gallery.without" in refusal.value.fix
-    assert len(store.without(images[:3]).rivals(rows[:, :3], images[:3], trained_on=images[3:]).query)
+    assert len(store.without(images[:3]).candidate_features(rows[:, :3], images[:3], trained_on=images[3:]).query)
 
 
 def test_zero_photos_are_refused_and_unknown_individuals_are_no_candidates():
     with pytest.raises(FieldmarkError) as refusal:
-        describe_rivals(unit(2, 3, 0), unit(4, 3, 1), np.zeros(4, int), n_photos=0)
+        candidate_features(unit(2, 3, 0), unit(4, 3, 1), np.zeros(4, int), n_photos=0)
     assert "n_photos=100" in refusal.value.fix
-    assert not len(describe_rivals(unit(2, 3, 0), unit(4, 3, 1), np.full(4, -1), n_photos=3).query)
+    assert not len(candidate_features(unit(2, 3, 0), unit(4, 3, 1), np.full(4, -1), n_photos=3).query)
