@@ -25,11 +25,11 @@ WATCHED = (
     "net/fold0/weights.safetensors",
     "features/scores/values.npy",
     "ranking/validation.npy",
-    "answers/submission.csv",
+    "submission/submission.csv",
 )
 
 
-ORDER = ("split", "net", "features", "ranking", "answers")
+ORDER = ("split", "net", "features", "ranking", "submission")
 TRAINING = "net"
 KILLS_A_RUN = 3
 

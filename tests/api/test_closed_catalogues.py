@@ -153,7 +153,7 @@ def test_ensembles_of_runs(runs: Path, tmp_path: Path, capsys: Printed) -> None:
     n_new = sum(row[0] == UNKNOWN for row in names)
     assert f"4 photos predicted by 2 runs, {n_new} of them as unknown individuals" in output
     output_of(capsys, "ensemble", *pair, "--run", tmp_path / "both", "--out", tmp_path / "both.csv")
-    check_submission(tmp_path / "both" / "answers" / "submission.csv")
+    check_submission(tmp_path / "both" / "submission" / "submission.csv")
     check_submission(tmp_path / "both.csv")
 
 

@@ -234,7 +234,7 @@ def sample_run(photos: list[Photo], *, n_examples: int = 40) -> RunPage:
             StageRow("slow", "train", ("folds", "all"), "learning rate 3e-5; MAP@5 0.668", 702.0),
             StageRow("vectors", "embed", ("slow",), "8,164 photos and their mirror images", 97.0),
             StageRow("ranks", "rank", ("vectors",), "threshold 0.42 of 51 tried", 3.1),
-            StageRow("answers", "answer", ("ranks",), "submission.csv, 1,686 rows", 0.2),
+            StageRow("submission", "write_submission", ("ranks",), "submission.csv, 1,686 rows", 0.2),
         ),
         plan_json=json.dumps(
             {

@@ -76,14 +76,14 @@ def test_the_joined_run_ranks_as_the_ensemble_of_answers(
 ) -> None:
     folders = [finished.path, nearest.path]
     run = join_runs(folders, tmp_path / "both", weights=[2.0, 1.0])
-    both = ["split", "net", "features", "ranking", "net-2", "features-2", "ranking-2", "ensemble", "answers"]
+    both = ["split", "net", "features", "ranking", "net-2", "features-2", "ranking-2", "ensemble", "submission"]
     assert names(run) == both
     wanted, decision = ensemble_runs(folders, weights=[2.0, 1.0])
     made = pl.read_parquet(run.stage("ensemble") / "ranking.parquet").filter(pl.col("part") == "new")
     assert made.select("image", "place", "identity").equals(wanted.select("image", "place", "identity"))
     assert np.allclose(made["score"], wanted["score"])
     assert json.loads((run.stage("ensemble") / "decision.json").read_text())["at"] == decision.threshold.at
-    submission = pl.read_csv(run.stage("answers") / "submission.csv")
+    submission = pl.read_csv(run.stage("submission") / "submission.csv")
     assert submission["Image"].to_list() == new.images
     assert {one.name for one in write_report(Context.open(run.path))} >= {"MAP@5", "top-1 of known"}
     page = (run.path / "report.html").read_text(encoding="utf-8")
@@ -173,7 +173,7 @@ def test_an_interrupted_join_continues(
     stamp = (tmp_path / "both" / "net" / "stage.json").stat().st_mtime_ns
     run = join_runs(folders, tmp_path / "both")
     assert (run.path / "net" / "stage.json").stat().st_mtime_ns == stamp
-    assert run.done("answers")
+    assert run.done("submission")
 
 
 def test_a_joined_run_can_be_joined_again(
@@ -185,7 +185,7 @@ def test_a_joined_run_can_be_joined_again(
     third = execute(plan, known, tmp_path / "third", new=new, seed=1, n_workers=0, reuse=finished.path)
     run = join_runs([both.path, third.path], tmp_path / "three")
     opened = Context.open(run.path)
-    assert names(run)[-4:] == ["ensemble", "ranking-3", "ensemble-2", "answers"]
+    assert names(run)[-4:] == ["ensemble", "ranking-3", "ensemble-2", "submission"]
     assert opened.plan.final().named() == {"on": ("split",), "reads_from": ("ensemble", "ranking-3")}
     wanted = pl.read_parquet(run.stage("ensemble-2") / "ranking.parquet").filter(pl.col("part") == "new")
     answers = fieldmark.load(run.path, device="cpu", n_workers=0)(new)

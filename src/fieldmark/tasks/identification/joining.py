@@ -193,7 +193,7 @@ def _plan(
                 k=k,
             )
         )
-    answer = WriteSubmission(name=_free("answers", stages), reads_from=ends[-1].name)
+    answer = WriteSubmission(name=_free("submission", stages), reads_from=ends[-1].name)
     return Plan(name=" + ".join(one.plan.name for one in runs), stages=(*ordered, *ends, answer)).check()
 
 
