@@ -28,9 +28,10 @@ def summary(found: Audit) -> str:
             f"No side feature of {found.name} predicts the labels better than chance ({found.n_tried:,} photos tested)."
         )
     side_features = list(dict.fromkeys(one.side_feature for one in found.leaks))
-    words = counted(len(side_features), "side feature predicts", "side features predict")
-    words = f"{words} labels without the pictures: {', '.join(side_features)}."
-    if not side_features:
+    if side_features:
+        words = counted(len(side_features), "side feature predicts", "side features predict")
+        words = f"{words} labels without the pictures: {', '.join(side_features)}."
+    else:
         words = "No side feature predicts labels."
     return words if not found.crossings else f"{words} Some parts of the table have pictures in common."
 
