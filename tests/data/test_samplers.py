@@ -2,13 +2,13 @@
 
 import collections
 import math
-import time
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cpu import least_cpu_s
 from fieldmark.core.errors import DataError, PlanError
 from fieldmark.data.samplers import draw, log_weights
 from fieldmark.data.shuffled_rows import dealt
@@ -195,6 +195,4 @@ def test_an_epoch_of_all_whales_and_their_mirrors_is_quick(spec) -> None:
     rng = np.random.default_rng(0)
     classes = np.where(rng.random(25_361) < 0.38, -1, rng.integers(0, 5004, 25_361))
     items = np.concatenate([classes, np.where(classes < 0, -1, classes + 5004)])
-    start = time.process_time()
-    draw(spec, classes=items, batch=128, seed=0, epoch=0)
-    assert time.process_time() - start < 0.3
+    assert least_cpu_s(lambda: draw(spec, classes=items, batch=128, seed=0, epoch=0)) < 0.3
